@@ -1,0 +1,112 @@
+// Speed of the products, alone: GB/s of weights for one activation row (decoding), GOPS for many (prompts).
+//   kernels_bench [seconds per measurement]
+// Weights are arbitrary bytes, more than any cache holds. Prints also a hash of the results: one number per type, the same
+// for every variant of the int8 family.
+#include <fmt/format.h>
+
+#include <bit>
+#include <cstdlib>
+#include <vector>
+
+#include "base/system.h"
+#include "base/thread_pool.h"
+#include "kernels/ops.h"
+
+namespace lapidary {
+namespace {
+
+struct Case {
+  DType dtype;
+  std::vector<std::byte> bytes;
+  TensorView weights;
+};
+
+Case make_case(DType dtype, int64_t rows, int64_t columns) {
+  Case result = {dtype, {}, {}};
+  const DTypeInfo& info = dtype_info(dtype);
+  const int64_t row_bytes = columns / info.block_values * info.block_bytes;
+  result.bytes.resize(static_cast<size_t>(rows * row_bytes));
+  uint32_t state = 1;
+  for (std::byte& byte : result.bytes) {
+    state = state * 1664525u + 1013904223u;
+    byte = static_cast<std::byte>(state >> 24 & 0x3f);  // no exponent of a half is all ones
+  }
+  result.weights = {dtype, result.bytes.data(), rows, columns, row_bytes};
+  return result;
+}
+
+struct Activations {
+  std::vector<float> values, scales;
+  std::vector<int8_t> quantized;
+  std::vector<int32_t> sums_of_32, sums_of_16;
+  ActivationRows rows;
+};
+
+Activations make_activations(const Kernels& kernels, int32_t rows, int64_t columns) {
+  Activations a;
+  const size_t count = static_cast<size_t>(rows * columns);
+  a.values.resize(count);
+  for (size_t i = 0; i < count; ++i) a.values[i] = static_cast<float>(static_cast<int>(i * 2654435761u % 1000) - 500) / 500;
+  a.rows = {.rows = rows, .columns = columns, .values = a.values.data()};
+  if (kernels.quantize_row == nullptr) return a;
+  a.quantized.resize(count);
+  a.scales.resize(count / 32);
+  a.sums_of_32.resize(count / 32);
+  a.sums_of_16.resize(count / 16);
+  for (int32_t m = 0; m < rows; ++m)
+    kernels.quantize_row(a.values.data() + m * columns, columns, a.quantized.data() + m * columns,
+                         a.scales.data() + m * columns / 32, a.sums_of_32.data() + m * columns / 32,
+                         a.sums_of_16.data() + m * columns / 16);
+  a.rows.quantized = a.quantized.data();
+  a.rows.scales = a.scales.data();
+  a.rows.sums_of_32 = a.sums_of_32.data();
+  a.rows.sums_of_16 = a.sums_of_16.data();
+  return a;
+}
+
+struct Measured {
+  double seconds;  // of the fastest pass over all weights
+  uint64_t hash;
+};
+
+Measured measure(const Kernels& kernels, const Case& c, const Activations& x, ThreadPool& pool, double seconds_max) {
+  std::vector<float> y(static_cast<size_t>(x.rows.rows * c.weights.rows));
+  Measured measured = {1e30, 0xcbf29ce484222325};
+  for (const double begin = monotonic_seconds(); monotonic_seconds() - begin < seconds_max;) {
+    const double start = monotonic_seconds();
+    pool.run(c.weights.rows, 16, [&](int64_t first, int64_t last) {
+      kernels.matmul(c.weights, first, last, x.rows, y.data(), c.weights.rows);
+    });
+    measured.seconds = std::min(measured.seconds, monotonic_seconds() - start);
+  }
+  for (const float value : y) measured.hash = (measured.hash ^ std::bit_cast<uint32_t>(value)) * 0x100000001b3;
+  return measured;
+}
+
+}  // namespace
+}  // namespace lapidary
+
+int main(int argc, char** argv) {
+  using namespace lapidary;
+  const double seconds = argc > 1 ? std::atof(argv[1]) : 0.5;
+  constexpr int64_t rows = 61440, columns = 3840;  // hundreds of megabytes: memory, not caches
+  fmt::print("{}, weights [{}, {}]\n", cpu_name(), rows, columns);
+  fmt::print("{:<11} {:<7} {:>7} {:>11} {:>13} {:>13}  {}\n", "kernels", "type", "threads", "M=1 GB/s", "M=8 GOPS",
+             "M=256 GOPS", "hash of M=8");
+  for (const DType dtype : {DType::q4_0, DType::q8_0, DType::q4_k, DType::q5_k, DType::q6_k, DType::q5_0, DType::bf16}) {
+    const Case c = make_case(dtype, rows, columns);
+    Case small = c;
+    small.weights.rows = 1024;  // enough for M = 256
+    for (const Kernels* kernels : available_kernels())
+      for (const int threads : {1, 2}) {
+        if (kernels->quantize_row == nullptr) continue;
+        ThreadPool pool(threads);
+        const Measured one = measure(*kernels, c, make_activations(*kernels, 1, columns), pool, seconds);
+        const Measured eight = measure(*kernels, c, make_activations(*kernels, 8, columns), pool, seconds);
+        const Measured many = measure(*kernels, small, make_activations(*kernels, 256, columns), pool, seconds);
+        fmt::print("{:<11} {:<7} {:>7} {:>11.1f} {:>13.0f} {:>13.0f}  {:016x}\n", kernels->name, dtype_info(dtype).name,
+                   threads, static_cast<double>(c.weights.bytes()) / one.seconds * 1e-9,
+                   2e-9 * rows * columns * 8 / eight.seconds, 2e-9 * 1024 * columns * 256 / many.seconds, eight.hash);
+      }
+  }
+}

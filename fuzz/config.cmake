@@ -1,0 +1,1 @@
+lapidary_fuzz(config SOURCES config_fuzz.cc LINK model)

@@ -1,0 +1,1 @@
+lapidary_fuzz(conversation SOURCES conversation_fuzz.cc LINK chat_format)

@@ -1,0 +1,1 @@
+lapidary_fuzz(exif SOURCES exif_fuzz.cc LINK media)

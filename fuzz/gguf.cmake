@@ -1,0 +1,1 @@
+lapidary_fuzz(gguf SOURCES gguf_fuzz.cc LINK model tokenizer)

@@ -1,0 +1,1 @@
+lapidary_fuzz(image SOURCES image_fuzz.cc LINK media)

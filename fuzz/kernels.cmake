@@ -1,0 +1,1 @@
+lapidary_fuzz(kernels SOURCES kernels_fuzz.cc LINK kernels)

@@ -1,0 +1,1 @@
+lapidary_fuzz(safetensors SOURCES safetensors_fuzz.cc LINK formats)

@@ -1,0 +1,1 @@
+lapidary_fuzz(sound SOURCES sound_fuzz.cc LINK media)

@@ -1,0 +1,1 @@
+lapidary_fuzz(tokenize SOURCES tokenize_fuzz.cc LINK tokenizer)

@@ -1,0 +1,343 @@
+#include "cli/options.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cmath>
+
+namespace lapidary {
+namespace {
+
+constexpr const char* help_text =
+    R"(Gemma 4 on your own machine: text, pictures and sound in, text and tool calls out. Offline.
+
+Usage: lapidary VERB [OPTIONS]
+
+  run [MODEL] [PROMPT]    answer a prompt, or chat
+  show [MODEL]            what a model is, and what it needs in memory
+  tokenize [MODEL]        text on standard input to ids; --decode: back
+  render [MODEL] CHAT     a conversation as the model gets it
+  logits [MODEL]          logits and hidden states as .npy files
+  perplexity [MODEL] FILE perplexity of a text; --against: two models compared
+  doctor                  what this machine has, and which models fit
+
+MODEL is a GGUF file, a Hugging Face folder (safetensors), or nothing: Spark, the small model in the box.
+`lapidary VERB --help` lists a verb's options.
+
+Examples:
+  lapidary run                                    a chat with Spark
+  lapidary run gemma-4-12b.gguf "Why is the sky blue?"
+  lapidary run model.gguf "What does the sign say?" --image photo.jpg
+  git diff | lapidary run model.gguf "review this"
+
+Exit status: 0 done, 1 failed, 2 wrong use, 3 file refused, 4 not enough memory, 130 interrupted.
+)";
+
+bool looks_like_path(const std::string& word) {
+  return word.find('/') != std::string::npos || word.ends_with(".gguf") || word.ends_with(".json") || word.ends_with(".safetensors");
+}
+
+std::unexpected<Error> no_such_model(const std::string& path, std::string_view hint = "") {
+  return fail(ErrorKind::not_found, path, fmt::format("no such file or folder{}", hint));
+}
+
+// A number in decimal, the whole word; CLI11 itself would take "010" for 8.
+template <typename T>
+T number_of(const std::string& name, const std::string& word, T min, T max) {
+  T value{};
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+  bool good = error == std::errc() && end == word.data() + word.size() && value >= min && value <= max;
+  if constexpr (std::is_floating_point_v<T>) good = good && std::isfinite(value);
+  if (!good) {
+    const std::string wanted = max == std::numeric_limits<T>::max() ? fmt::format("a number from {} on", min)
+                                                                    : fmt::format("a number from {} to {}", min, max);
+    throw CLI::ValidationError(name, fmt::format("expected {}, found \"{}\"", wanted, word));
+  }
+  return value;
+}
+
+// The options of one verb.
+class Verb {
+ public:
+  Verb(const char* name, const char* about, const char* example) : app_(about, fmt::format("lapidary {}", name)) {
+    app_.footer(fmt::format("Example: {}", example));
+    app_.get_formatter()->column_width(26);
+    app_.set_help_flag("-h,--help", "this text");
+  }
+
+  void text(const char* names, std::string& target, const char* value, const char* about) {
+    app_.add_option(names, target, about)->type_name(value);
+  }
+  void text(const char* names, std::optional<std::string>& target, const char* value, const char* about) {
+    app_.add_option_function<std::string>(names, [&target](const std::string& word) { target = word; }, about)->type_name(value);
+  }
+  // May be given several times, with one value each.
+  void texts(const char* names, std::vector<std::string>& target, const char* value, const char* about) {
+    app_.add_option(names, target, about)->type_name(value)->allow_extra_args(false);
+  }
+  void flag(const char* names, bool& target, const char* about) { app_.add_flag(names, target, about); }
+  template <typename Target, typename T>
+  void number(const char* names, Target& target, T min, T max, const char* value, const char* about) {
+    app_.add_option_function<std::string>(
+            names, [&target, names, min, max](const std::string& word) { target = number_of<T>(names, word, min, max); }, about)
+        ->type_name(value);
+  }
+  void word(const char* name, std::optional<std::string>& target, const char* about) { text(name, target, "", about); }
+
+  void model(ModelChoice& choice) {
+    text("-m,--model", choice.path, "MODEL", "the model, if the words leave it open");
+    text("--mmproj", choice.projector, "F", "the GGUF file for pictures and sound, if it is not beside the model");
+  }
+  void kv(KvChoice& choice) {
+    app_.add_option_function<std::string>(
+            "--kv",
+            [&choice](const std::string& word) {
+              if (word != "f16" && word != "f32") throw CLI::ValidationError("--kv", fmt::format("expected f16 or f32, found \"{}\"", word));
+              choice = word == "f16" ? KvChoice::f16 : KvChoice::f32;
+            },
+            "type of the KV cache")
+        ->type_name("f16|f32");
+  }
+  void engine(EngineChoice& choice) {
+    number("-t,--threads", choice.threads, int32_t{1}, int32_t{1024}, "N", "threads; default: one a physical core");
+    kv(choice.kv);
+    flag("--force", choice.force, "go on although the memory does not suffice");
+  }
+  void image_tokens(int32_t& target) {
+    app_.add_option_function<std::string>(
+            "--image-tokens",
+            [&target](const std::string& word) {
+              target = number_of<int32_t>("--image-tokens", word, 1, 1120);
+              for (const int32_t budget : {70, 140, 280, 560, 1120})
+                if (target == budget) return;
+              throw CLI::ValidationError("--image-tokens", fmt::format("expected 70, 140, 280, 560 or 1120, found \"{}\"", word));
+            },
+            "detail of pictures: 70, 140, 280, 560 or 1120 tokens each")
+        ->type_name("N");
+  }
+  void context(int64_t& target) {
+    app_.add_option_function<std::string>(
+            "-c,--context",
+            [&target](const std::string& word) {
+              target = word == "auto" ? context_auto : number_of<int64_t>("--context", word, 1, int64_t{1} << 30);
+            },
+            "tokens a conversation may have, or auto: as many as fit; default 8192, more for a longer prompt")
+        ->type_name("N|auto");
+  }
+
+  // The text to print for --help, nothing if the words were understood.
+  Result<std::optional<TextToPrint>> parse(const std::vector<std::string>& words) {
+    try {
+      app_.parse(std::vector<std::string>(words.rbegin(), words.rend()));
+    } catch (const CLI::CallForHelp&) {
+      return TextToPrint{app_.help()};
+    } catch (const CLI::Error& error) {
+      return fail(ErrorKind::wrong_use, "", fmt::format("{} ({} --help lists the options)", error.what(), app_.get_name()));
+    }
+    return std::optional<TextToPrint>();
+  }
+
+ private:
+  CLI::App app_;
+};
+
+// Options into a Command, or the help text.
+template <typename Options>
+Result<Command> finish(Verb& verb, const std::vector<std::string>& words, Options& options,
+                       const std::function<Result<void>(Options&)>& complete = {}) {
+  LAPIDARY_TRY(auto help, verb.parse(words));
+  if (help) return Command(std::move(*help));
+  if (complete) LAPIDARY_CHECK(complete(options));
+  return Command(std::move(options));
+}
+
+// One optional free word, the model.
+void add_model_word(Verb& verb, std::optional<std::string>& word) { verb.word("MODEL", word, "GGUF file or Hugging Face folder; default: Spark"); }
+
+Result<void> set_model(ModelChoice& choice, const std::optional<std::string>& word, const FileExists& exists) {
+  if (word && !choice.path.empty()) return fail(ErrorKind::wrong_use, *word, "the model is named twice");
+  if (word) choice.path = *word;
+  if (!choice.path.empty() && !exists(choice.path)) return no_such_model(choice.path);
+  return {};
+}
+
+// [MODEL] FILE: the last word is the file.
+Result<void> set_model_and_file(ModelChoice& choice, const std::optional<std::string>& first, const std::optional<std::string>& second,
+                                std::string& file, const char* what, const FileExists& exists) {
+  if (!first) return fail(ErrorKind::wrong_use, what, "which file?");
+  file = second ? *second : *first;
+  return set_model(choice, second ? first : std::nullopt, exists);
+}
+
+Result<Command> parse_run(const std::vector<std::string>& words, const FileExists& exists) {
+  RunOptions options;
+  std::optional<std::string> first, second;
+  Verb verb("run", "Answers a prompt. Without one, in a terminal: a chat. Text on standard input becomes part of the prompt.",
+            "lapidary run model.gguf \"What does the sign say?\" --image photo.jpg");
+  verb.word("MODEL", first, "GGUF file or Hugging Face folder; default: Spark. A word alone that is no file is the prompt");
+  verb.word("PROMPT", second, "what to answer");
+  verb.model(options.model);
+  verb.text("-p,--prompt", options.prompt, "TEXT", "the prompt, if the words leave it open");
+  verb.text("--chat", options.chat_file, "F", "answer the conversation in this file (standard input is not read then)");
+  verb.texts("--image", options.images, "F", "a picture (JPEG, PNG, WebP, GIF); may be repeated");
+  verb.texts("--audio", options.sounds, "F", "a sound (WAV, FLAC, OGG, MP3); may be repeated");
+  verb.text("--system", options.system, "TEXT", "the system prompt");
+  verb.flag("--think", options.think, "let the model think first");
+  verb.text("--tools", options.tools_file, "F", "tools the model may call: a list of function schemas");
+  verb.flag("--json", options.json, "print one event a line: media, prompt, thinking, text, tool_call, usage, error");
+  verb.flag("--greedy", options.sampling.greedy, "always the likeliest token");
+  verb.number("--temp", options.sampling.temperature, 0.0, 100.0, "X", "temperature; default: the model's");
+  verb.number("--top-k", options.sampling.top_k, int32_t{0}, std::numeric_limits<int32_t>::max(), "N", "only the N likeliest tokens; 0: off");
+  verb.number("--top-p", options.sampling.top_p, 0.0, 1.0, "X", "only the likeliest that make up this probability");
+  verb.number("--min-p", options.sampling.min_p, 0.0, 1.0, "X", "only those at least this likely, compared with the likeliest");
+  verb.number("--seed", options.sampling.seed, uint64_t{0}, std::numeric_limits<uint64_t>::max(), "N", "of the dice; default: random");
+  verb.number("-n,--max-tokens", options.tokens_max, int64_t{1}, int64_t{1} << 30, "N", "end the answer after N tokens");
+  verb.texts("--stop", options.stop_strings, "TEXT", "end the answer before this text; may be repeated");
+  verb.context(options.context);
+  verb.image_tokens(options.image_tokens);
+  verb.engine(options.engine);
+  verb.flag("--raw", options.raw, "no chat format: continue the text");
+  verb.flag("--no-history", options.no_history, "keep no history of what is typed in a chat");
+  return finish<RunOptions>(verb, words, options, [&](RunOptions& run) -> Result<void> {
+    std::vector<std::string> free_words;
+    if (first) free_words.push_back(*first);
+    if (second) free_words.push_back(*second);
+    LAPIDARY_CHECK(assign_words(free_words, exists, run));
+    if (run.raw && !(run.chat_file.empty() && run.system.empty() && run.tools_file.empty() && run.images.empty() && run.sounds.empty() && !run.think))
+      return fail(ErrorKind::wrong_use, "--raw", "continues a text; it takes no --chat, --system, --tools, --think, --image or --audio");
+    return {};
+  });
+}
+
+Result<Command> parse_show(const std::vector<std::string>& words, const FileExists& exists) {
+  ShowOptions options;
+  std::optional<std::string> model;
+  Verb verb("show", "What a model is, what it needs in memory at several context lengths, and whether that is there.", "lapidary show model.gguf");
+  add_model_word(verb, model);
+  verb.model(options.model);
+  verb.kv(options.kv);
+  verb.flag("--json", options.json, "as JSON");
+  return finish<ShowOptions>(verb, words, options, [&](ShowOptions& show) { return set_model(show.model, model, exists); });
+}
+
+Result<Command> parse_tokenize(const std::vector<std::string>& words, const FileExists& exists) {
+  TokenizeOptions options;
+  std::optional<std::string> model;
+  Verb verb("tokenize", "Text on standard input to a JSON list of ids. No <bos> is added.", "echo -n \"Hello\" | lapidary tokenize model.gguf");
+  verb.word("MODEL", model, "GGUF file, Hugging Face folder or tokenizer.json; default: Spark");
+  verb.text("-m,--model", options.model.path, "MODEL", "the same");
+  verb.flag("--special", options.special, "names of special tokens in the text become those tokens; with --decode: show them");
+  verb.flag("--decode", options.decode, "a JSON list of ids on standard input to text");
+  return finish<TokenizeOptions>(verb, words, options, [&](TokenizeOptions& tokenize) { return set_model(tokenize.model, model, exists); });
+}
+
+Result<Command> parse_render(const std::vector<std::string>& words, const FileExists& exists) {
+  RenderOptions options;
+  std::optional<std::string> first, second;
+  Verb verb("render", "A conversation as the model gets it: {\"text\", \"ids\"}, every picture and sound as its one placeholder token.",
+            "lapidary render model.gguf conversation.json");
+  verb.word("MODEL", first, "GGUF file or Hugging Face folder; default: Spark");
+  verb.word("CHAT", second, "the conversation (see README, \"Chat files\")");
+  verb.model(options.model);
+  verb.flag("--expand", options.expand, "placeholders repeated, as the model gets them");
+  verb.image_tokens(options.image_tokens);
+  return finish<RenderOptions>(verb, words, options,
+                               [&](RenderOptions& render) { return set_model_and_file(render.model, first, second, render.chat_file, "CHAT", exists); });
+}
+
+Result<Command> parse_logits(const std::vector<std::string>& words, const FileExists& exists) {
+  LogitsOptions options;
+  std::optional<std::string> model;
+  Verb verb("logits", "Logits of a prompt as .npy, float32 [tokens, vocabulary]. Nothing is added to it, no <bos> either.",
+            "lapidary logits model.gguf --text prompt.txt --image photo.jpg --out logits.npy");
+  add_model_word(verb, model);
+  verb.model(options.model);
+  verb.text("--ids", options.ids_file, "F", "the prompt: a JSON list of ids");
+  verb.text("--text", options.text_file, "F", "the prompt: text, special tokens parsed; each <|image|> and <|audio|> is the next file");
+  verb.text("--chat", options.chat_file, "F", "the prompt: a conversation");
+  verb.texts("--image", options.images, "F", "a picture for --text; may be repeated");
+  verb.texts("--audio", options.sounds, "F", "a sound for --text; may be repeated");
+  verb.image_tokens(options.image_tokens);
+  verb.text("-o,--out", options.out_file, "L.npy", "where the logits go");
+  verb.number("--last", options.last, int64_t{1}, int64_t{1} << 30, "N", "only the last N tokens' logits");
+  verb.text("--dump", options.dump_folder, "DIR", "soft tokens and hidden states, one .npy each");
+  verb.engine(options.engine);
+  return finish<LogitsOptions>(verb, words, options, [&](LogitsOptions& logits) -> Result<void> {
+    LAPIDARY_CHECK(set_model(logits.model, model, exists));
+    const int prompts = !logits.ids_file.empty() + !logits.text_file.empty() + !logits.chat_file.empty();
+    if (prompts != 1) return fail(ErrorKind::wrong_use, "logits", "give one of --ids, --text and --chat");
+    if (logits.out_file.empty()) return fail(ErrorKind::wrong_use, "logits", "give --out, where the logits go");
+    if (logits.text_file.empty() && !(logits.images.empty() && logits.sounds.empty()))
+      return fail(ErrorKind::wrong_use, "logits", "--image and --audio belong to --text");
+    return {};
+  });
+}
+
+Result<Command> parse_perplexity(const std::vector<std::string>& words, const FileExists& exists) {
+  PerplexityOptions options;
+  std::optional<std::string> first, second;
+  Verb verb("perplexity", "How well a model foretells a text: every token but the first (<bos>), in one context.",
+            "lapidary perplexity model-q4_0.gguf text.txt --tokens 2048 --against model-bf16.gguf");
+  verb.word("MODEL", first, "GGUF file or Hugging Face folder; default: Spark");
+  verb.word("FILE", second, "the text");
+  verb.model(options.model);
+  verb.number("--tokens", options.tokens, int64_t{2}, int64_t{1} << 30, "N", "only the first N tokens");
+  verb.text("--against", options.against, "MODEL2", "also the KL divergence from this model, and how often the likeliest token agrees");
+  verb.engine(options.engine);
+  verb.flag("--json", options.json, "as JSON");
+  return finish<PerplexityOptions>(verb, words, options, [&](PerplexityOptions& perplexity) -> Result<void> {
+    LAPIDARY_CHECK(set_model_and_file(perplexity.model, first, second, perplexity.file, "FILE", exists));
+    if (!perplexity.against.empty() && !exists(perplexity.against)) return no_such_model(perplexity.against);
+    return {};
+  });
+}
+
+Result<Command> parse_doctor(const std::vector<std::string>& words) {
+  DoctorOptions options;
+  Verb verb("doctor", "What this machine has, which kernels it gets and why, and which models fit.", "lapidary doctor");
+  verb.flag("--json", options.json, "as JSON");
+  return finish<DoctorOptions>(verb, words, options);
+}
+
+}  // namespace
+
+Result<void> assign_words(const std::vector<std::string>& words, const FileExists& exists, RunOptions& options) {
+  const bool model_named = !options.model.path.empty(), prompt_named = options.prompt.has_value();
+  if (words.size() == 2) {
+    if (model_named || prompt_named)
+      return fail(ErrorKind::wrong_use, words[1], model_named ? "one word too many: -m names the model" : "one word too many: -p is the prompt");
+    options.model.path = words[0];
+    options.prompt = words[1];
+  } else if (words.size() == 1) {
+    if (model_named && prompt_named) return fail(ErrorKind::wrong_use, words[0], "one word too many: -m and -p name model and prompt");
+    if (model_named)
+      options.prompt = words[0];
+    else if (prompt_named || (!words[0].empty() && exists(words[0])))
+      options.model.path = words[0];
+    else if (looks_like_path(words[0]))
+      return no_such_model(words[0], "; if it is the prompt, say -p");
+    else
+      options.prompt = words[0];
+  }
+  if (!options.model.path.empty() && !exists(options.model.path)) return no_such_model(options.model.path);
+  return {};
+}
+
+Result<Command> parse_command_line(const std::vector<std::string>& words, const FileExists& exists) {
+  if (words.empty()) return fail(ErrorKind::wrong_use, "", "what is to be done? (lapidary --help lists the verbs)");
+  const std::string& verb = words[0];
+  const std::vector<std::string> rest(words.begin() + 1, words.end());
+  if (verb == "run") return parse_run(rest, exists);
+  if (verb == "show") return parse_show(rest, exists);
+  if (verb == "tokenize") return parse_tokenize(rest, exists);
+  if (verb == "render") return parse_render(rest, exists);
+  if (verb == "logits") return parse_logits(rest, exists);
+  if (verb == "perplexity") return parse_perplexity(rest, exists);
+  if (verb == "doctor") return parse_doctor(rest);
+  if (verb == "--version" || verb == "-V" || verb == "version") return Command(TextToPrint{"lapidary " LAPIDARY_VERSION "\n"});
+  if (verb == "--help" || verb == "-h" || verb == "help") return Command(TextToPrint{help_text});
+  return fail(ErrorKind::wrong_use, "", fmt::format("no verb \"{}\" (lapidary --help lists the verbs)", verb));
+}
+
+}  // namespace lapidary

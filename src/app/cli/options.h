@@ -1,0 +1,104 @@
+// The command line: words -> what is wanted.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+
+namespace lapidary {
+
+struct ModelChoice {
+  std::string path;       // "": Spark
+  std::string projector;  // "": the one beside a GGUF file
+};
+
+enum class KvChoice : uint8_t { automatic, f16, f32 };
+
+// How to compute; what every verb that runs a model has.
+struct EngineChoice {
+  int32_t threads = 0;  // 0: one a physical core
+  KvChoice kv = KvChoice::automatic;
+  bool force = false;   // although the memory does not suffice
+};
+
+inline constexpr int64_t context_default = 0, context_auto = -1;
+
+struct SamplingChoice {
+  bool greedy = false;
+  std::optional<double> temperature, top_p, min_p;
+  std::optional<int32_t> top_k;
+  std::optional<uint64_t> seed;
+};
+
+struct RunOptions {
+  ModelChoice model;
+  EngineChoice engine;
+  SamplingChoice sampling;
+  std::optional<std::string> prompt;
+  std::string chat_file, system, tools_file;
+  std::vector<std::string> images, sounds, stop_strings;
+  int64_t tokens_max = 0;  // 0: until the model stops
+  int64_t context = context_default;
+  int32_t image_tokens = 0;
+  bool think = false, json = false, raw = false, no_history = false;
+};
+
+struct ShowOptions {
+  ModelChoice model;
+  KvChoice kv = KvChoice::automatic;
+  bool json = false;
+};
+
+struct TokenizeOptions {
+  ModelChoice model;
+  bool special = false, decode = false;
+};
+
+struct RenderOptions {
+  ModelChoice model;
+  std::string chat_file;
+  bool expand = false;
+  int32_t image_tokens = 0;
+};
+
+struct LogitsOptions {
+  ModelChoice model;
+  EngineChoice engine;
+  std::string ids_file, text_file, chat_file, out_file, dump_folder;
+  std::vector<std::string> images, sounds;
+  int32_t image_tokens = 0;
+  int64_t last = 0;  // 0: all
+};
+
+struct PerplexityOptions {
+  ModelChoice model;
+  EngineChoice engine;
+  std::string file, against;
+  int64_t tokens = 0;  // 0: all
+  bool json = false;
+};
+
+struct DoctorOptions {
+  bool json = false;
+};
+
+// What only prints something: --help, --version.
+struct TextToPrint {
+  std::string text;
+};
+
+using Command = std::variant<RunOptions, ShowOptions, TokenizeOptions, RenderOptions, LogitsOptions, PerplexityOptions, DoctorOptions, TextToPrint>;
+
+// `exists` says whether a path is there. Errors: ErrorKind::wrong_use, or not_found for a model that is not there.
+using FileExists = std::function<bool(const std::string& path)>;
+Result<Command> parse_command_line(const std::vector<std::string>& words, const FileExists& exists);
+
+// `run`'s free words. One alone is the model if it is there, else the prompt, unless it looks like a path.
+Result<void> assign_words(const std::vector<std::string>& words, const FileExists& exists, RunOptions& options);
+
+}  // namespace lapidary

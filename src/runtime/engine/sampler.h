@@ -1,0 +1,41 @@
+// Logits -> a token. Filters in the order of the reference: suppress, temperature, top-k, top-p, min-p.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace lapidary {
+
+struct SamplerOptions {
+  bool greedy = false;
+  double temperature = 1.0;  // 0: greedy
+  int32_t top_k = 0;         // 0: off. All that tie with the k-th stay
+  double top_p = 1.0;
+  double min_p = 0.0;
+  uint64_t seed = 0;
+  std::vector<int32_t> suppress;
+};
+
+struct Candidate {
+  int32_t token = 0;
+  double probability = 0;
+};
+
+// What is left after the filters, most probable first (ties: lower id first), with probabilities that sum to 1. Logits are
+// those after the softcap.
+std::vector<Candidate> filter(std::span<const float> logits, const SamplerOptions& options);
+
+// The same options, seed and logits always give the same tokens.
+class Sampler {
+ public:
+  explicit Sampler(SamplerOptions options);
+  int32_t next(std::span<const float> logits);
+
+ private:
+  double uniform();  // in [0, 1)
+  SamplerOptions options_;
+  uint64_t state_;
+};
+
+}  // namespace lapidary

@@ -1,0 +1,3 @@
+#define LAPIDARY_VARIANT avx2
+#include "kernels/lanes_avx2_inl.h"
+#include "kernels/variant_inl.h"

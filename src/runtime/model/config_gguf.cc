@@ -1,0 +1,268 @@
+// GGUF metadata -> config. Keys as llama.cpp writes them: gemma4.md 9.2 and 9.3.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "model/config.h"
+#include "model/config_common.h"
+
+namespace lapidary {
+namespace {
+
+constexpr int64_t many = 1LL << 28;
+
+// The keys of one architecture: "gemma4." + name.
+struct Keys {
+  const Gguf& gguf;
+  std::string prefix;
+  Result<std::optional<int64_t>> integer(const char* key, int64_t min, int64_t max) const { return gguf.integer(prefix + key, min, max); }
+  Result<int64_t> required(const char* key, int64_t min, int64_t max) const { return gguf.required_integer(prefix + key, min, max); }
+  Result<int32_t> integer_or(const char* key, int64_t fallback, int64_t min, int64_t max = many) const {
+    LAPIDARY_TRY(const auto value, integer(key, min, max));
+    return static_cast<int32_t>(value.value_or(fallback));
+  }
+  Result<double> number_or(const char* key, double fallback) const {
+    LAPIDARY_TRY(const auto value, gguf.number(prefix + key));
+    return value.value_or(fallback);
+  }
+  // One value a layer; a single one counts for all.
+  Result<std::vector<int64_t>> per_layer(const char* key, size_t layers) const {
+    LAPIDARY_TRY(auto values, gguf.integers(prefix + key, 0, many));
+    if (!values) return malformed("key " + prefix + key, "one value a layer", "no such key");
+    if (values->size() == 1) values->resize(layers, values->front());
+    if (values->size() != layers) return malformed("key " + prefix + key, fmt::format("{} values", layers), std::to_string(values->size()));
+    return std::move(*values);
+  }
+};
+
+Result<void> refuse_unbuilt(const Keys& keys) {
+  for (const auto& [key, part] : {std::pair{"embedding_length_per_layer_input", "per-layer embeddings (E2B, E4B)"},
+                                  std::pair{"attention.shared_kv_layers", "layers that share their KV (E2B, E4B)"},
+                                  std::pair{"expert_count", "experts (26B-A4B)"}}) {
+    LAPIDARY_TRY(const auto value, keys.integer(key, 0, many));
+    if (value.value_or(0) > 0) return fail(ErrorKind::unsupported, "key " + keys.prefix + key, fmt::format("{} are not built yet; take the 12B", part));
+  }
+  return {};
+}
+
+// sliding_window_pattern: one truth value a layer (true: sliding), or a period (every n-th layer is full).
+Result<std::vector<AttentionKind>> layer_kinds(const Keys& keys, size_t layers) {
+  LAPIDARY_TRY(const auto pattern, keys.gguf.integers(keys.prefix + "attention.sliding_window_pattern", 0, 1024));
+  std::vector<AttentionKind> kinds;
+  if (pattern && pattern->size() == layers && layers > 1) {
+    for (const int64_t sliding : *pattern) kinds.push_back(sliding != 0 ? AttentionKind::sliding : AttentionKind::full);
+    return kinds;
+  }
+  if (pattern && pattern->size() != 1)
+    return malformed("key " + keys.prefix + "attention.sliding_window_pattern", fmt::format("{} values or one", layers), std::to_string(pattern->size()));
+  const int64_t period = pattern ? std::max<int64_t>(1, pattern->front()) : 6;
+  for (size_t i = 0; i < layers; ++i)
+    kinds.push_back((static_cast<int64_t>(i) + 1) % period == 0 ? AttentionKind::full : AttentionKind::sliding);
+  return kinds;
+}
+
+// rope_freqs.weight holds what the frequencies of full layers are divided by; 1e30 stands for "does not rotate".
+Result<void> apply_divisors(const Gguf& gguf, std::vector<float>& frequencies) {
+  const StoredTensor* divisors = gguf.tensors().find("rope_freqs.weight");
+  if (divisors == nullptr) return {};
+  if (divisors->dtype != DType::f32 || divisors->bytes.size() != frequencies.size() * sizeof(float))
+    return malformed("tensor rope_freqs.weight", fmt::format("{} values in F32", frequencies.size()), fmt::format("{} bytes", divisors->bytes.size()));
+  for (size_t i = 0; i < frequencies.size(); ++i) {
+    float divisor = 1;
+    std::memcpy(&divisor, divisors->bytes.data() + i * sizeof(float), sizeof(float));
+    if (!(divisor > 0)) return malformed("tensor rope_freqs.weight", "divisors above 0", fmt::format("{}", divisor));
+    frequencies[i] = divisor > 1e20F ? 0.0F : frequencies[i] / divisor;
+  }
+  return {};
+}
+
+Result<void> read_ropes(const Keys& keys, bool gemma4, int32_t head_dim, int32_t head_dim_sliding, ModelConfig& config) {
+  LAPIDARY_TRY(const double base, keys.number_or("rope.freq_base", 1e6));
+  LAPIDARY_TRY(const double base_sliding, keys.number_or("rope.freq_base_swa", 1e4));
+  LAPIDARY_TRY(const double factor, keys.number_or("rope.scaling.factor", 1));
+  if (!(base > 0) || !(base_sliding > 0) || !(factor >= 0) || !std::isfinite(base) || !std::isfinite(base_sliding))
+    return malformed("rope keys", "bases and a factor above 0", fmt::format("{}, {}, {}", base, base_sliding, factor));
+  const bool divisors = keys.gguf.tensors().find("rope_freqs.weight") != nullptr;
+  const int32_t rotated = gemma4 && !divisors ? head_dim / 8 : head_dim / 2;
+  config.rope_full = rope_frequencies(head_dim, rotated, base, factor > 0 ? factor : 1);
+  config.rope_sliding = rope_frequencies(head_dim_sliding, head_dim_sliding / 2, base_sliding, 1);
+  return apply_divisors(keys.gguf, config.rope_full);
+}
+
+Result<void> read_layers(const Keys& keys, bool gemma4, ModelConfig& config) {
+  LAPIDARY_TRY(const int64_t count, keys.required("block_count", 1, 1024));
+  const auto layers = static_cast<size_t>(count);
+  LAPIDARY_TRY(const auto kinds, layer_kinds(keys, layers));
+  LAPIDARY_TRY(const auto heads, keys.per_layer("attention.head_count", layers));
+  LAPIDARY_TRY(const auto kv_heads, keys.per_layer("attention.head_count_kv", layers));
+  LAPIDARY_TRY(const auto feed_forward, keys.per_layer("feed_forward_length", layers));
+  if (heads.front() <= 0) return malformed("key " + keys.prefix + "attention.head_count", "at least one head", std::to_string(heads.front()));
+  LAPIDARY_TRY(const int32_t head_dim, keys.integer_or("attention.key_length", config.hidden / heads.front(), 2, 4096));
+  LAPIDARY_TRY(const int32_t value_dim, keys.integer_or("attention.value_length", head_dim, 2, 4096));
+  LAPIDARY_TRY(const int32_t head_dim_sliding, keys.integer_or("attention.key_length_swa", head_dim, 2, 4096));
+  LAPIDARY_TRY(const int32_t value_dim_sliding, keys.integer_or("attention.value_length_swa", head_dim_sliding, 2, 4096));
+  if (value_dim != head_dim || value_dim_sliding != head_dim_sliding)
+    return fail(ErrorKind::unsupported, "key " + keys.prefix + "attention.value_length", "values of another size than keys");
+  for (size_t i = 0; i < layers; ++i) {
+    const bool value_from_key = keys.gguf.tensors().find(fmt::format("blk.{}.attn_v.weight", i)) == nullptr;
+    config.layers.push_back({kinds[i], static_cast<int32_t>(heads[i]), static_cast<int32_t>(kv_heads[i]),
+                             kinds[i] == AttentionKind::full ? head_dim : head_dim_sliding, static_cast<int32_t>(feed_forward[i]), value_from_key && gemma4});
+  }
+  return read_ropes(keys, gemma4, head_dim, head_dim_sliding, config);
+}
+
+// Ids by the names of the tokens, since GGUF has keys for few of them.
+class Vocabulary {
+ public:
+  explicit Vocabulary(std::vector<std::string_view> tokens) : tokens_(std::move(tokens)) {}
+  int32_t size() const { return static_cast<int32_t>(tokens_.size()); }
+  // Looks at the whole vocabulary once, for all names.
+  void find(std::initializer_list<std::pair<std::string_view, int32_t*>> names) const {
+    for (size_t i = 0; i < tokens_.size(); ++i) {
+      if (!tokens_[i].starts_with('<')) continue;
+      for (const auto& [name, id] : names)
+        if (tokens_[i] == name) *id = static_cast<int32_t>(i);
+    }
+  }
+
+ private:
+  std::vector<std::string_view> tokens_;
+};
+
+Result<void> read_tokens(const Gguf& gguf, ModelConfig& config) {
+  LAPIDARY_TRY(auto tokens, gguf.strings("tokenizer.ggml.tokens"));
+  const Vocabulary vocabulary(tokens ? std::move(*tokens) : std::vector<std::string_view>());
+  SpecialTokens& t = config.tokens;
+  int32_t eos = -1, turn = -1, response = -1, turn3 = -1;
+  vocabulary.find({{"<bos>", &t.bos}, {"<pad>", &t.pad}, {"<|image|>", &t.image}, {"<|image>", &t.image_begin}, {"<image|>", &t.image_end},
+                   {"<|audio|>", &t.audio}, {"<|audio>", &t.audio_begin}, {"<audio|>", &t.audio_end}, {"<|video|>", &t.video},
+                   {"<eos>", &eos}, {"<turn|>", &turn}, {"<|tool_response>", &response}, {"<end_of_turn>", &turn3}});
+  const int64_t most = std::max<int64_t>(0, config.vocabulary - 1);
+  std::vector<int32_t>& stops = config.generation.stop_tokens;
+  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
+    LAPIDARY_TRY(const auto id, gguf.integer(key, 0, most));
+    if (id) stops.push_back(static_cast<int32_t>(*id));
+  }
+  for (const int32_t id : {eos, turn, response, turn3})
+    if (id >= 0) stops.push_back(id);
+  std::sort(stops.begin(), stops.end());
+  stops.erase(std::unique(stops.begin(), stops.end()), stops.end());
+  LAPIDARY_TRY(const auto bos, gguf.integer("tokenizer.ggml.bos_token_id", 0, most));
+  if (bos) t.bos = static_cast<int32_t>(*bos);
+  LAPIDARY_TRY(const auto suppressed, gguf.integers("tokenizer.ggml.suppress_tokens", 0, most));
+  if (suppressed) config.generation.suppress_tokens.assign(suppressed->begin(), suppressed->end());
+  suppress_media_tokens(config);
+  return {};
+}
+
+Result<void> read_generation(const Gguf& gguf, ModelConfig& config) {
+  GenerationDefaults& g = config.generation;
+  LAPIDARY_TRY(const auto temperature, gguf.number("general.sampling.temp"));
+  LAPIDARY_TRY(const auto top_k, gguf.integer("general.sampling.top_k", 0, many));
+  LAPIDARY_TRY(const auto top_p, gguf.number("general.sampling.top_p"));
+  LAPIDARY_TRY(const auto min_p, gguf.number("general.sampling.min_p"));
+  // Files without these keys get the family's published defaults.
+  g.sample = true;
+  g.temperature = temperature.value_or(1.0);
+  g.top_k = static_cast<int32_t>(top_k.value_or(64));
+  g.top_p = top_p.value_or(0.95);
+  g.min_p = min_p.value_or(0.0);
+  return {};
+}
+
+Result<void> read_projector(const Gguf& projector, ModelConfig& config) {
+  const auto flag = [&](const char* key) -> Result<bool> {
+    LAPIDARY_TRY(const auto value, projector.boolean(key));
+    return value.value_or(false);
+  };
+  const auto type_of = [&](const char* own) -> Result<std::string> {
+    LAPIDARY_TRY(const auto type, projector.string(own));
+    LAPIDARY_TRY(const auto common, projector.string("clip.projector_type"));
+    return type.value_or(common.value_or(""));
+  };
+  LAPIDARY_TRY(const bool vision, flag("clip.has_vision_encoder"));
+  LAPIDARY_TRY(const bool audio, flag("clip.has_audio_encoder"));
+  const auto width = [&](const char* key) -> Result<void> {
+    LAPIDARY_TRY(const auto value, projector.integer(key, 0, many));
+    if (value && *value != config.hidden)
+      return malformed(fmt::format("projector: key {}", key), fmt::format("{}, the model's hidden size", config.hidden), std::to_string(*value));
+    return {};
+  };
+  if (vision) {
+    LAPIDARY_TRY(const std::string type, type_of("clip.vision.projector_type"));
+    if (type != "gemma4uv") return fail(ErrorKind::unsupported, "projector", fmt::format("vision projector \"{}\"; this program runs gemma4uv", type.substr(0, 40)));
+    LAPIDARY_CHECK(width("clip.vision.projection_dim"));
+    VisionConfig v;
+    LAPIDARY_TRY(const auto embed, projector.integer("clip.vision.embedding_length", 1, 1 << 16));
+    LAPIDARY_TRY(const auto eps, projector.number("clip.vision.attention.layer_norm_epsilon"));
+    const StoredTensor* positions = projector.tensors().find("v.position_embd.weight");
+    const StoredTensor* patch = projector.tensors().find("v.patch_embd.weight");
+    if (positions == nullptr || positions->shape.size() != 3) return malformed("projector: tensor v.position_embd.weight", "[2, positions, embed]", "none of that shape");
+    if (patch == nullptr || patch->shape.size() != 2) return malformed("projector: tensor v.patch_embd.weight", "[embed, patch]", "none of that shape");
+    v.positions_max = static_cast<int32_t>(std::min<int64_t>(positions->shape[1], many));
+    v.embed_dim = static_cast<int32_t>(embed.value_or(std::min<int64_t>(patch->shape[0], many)));
+    const auto side = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(patch->shape[1]) / 3)));
+    if (side * side * 3 != patch->shape[1]) return malformed("projector: tensor v.patch_embd.weight", "square patches of three channels", fmt::format("{} columns", patch->shape[1]));
+    v.patch_pixels = static_cast<int32_t>(side);
+    v.norm_eps = static_cast<float>(eps.value_or(1e-6));
+    config.vision = v;
+  }
+  if (audio) {
+    LAPIDARY_TRY(const std::string type, type_of("clip.audio.projector_type"));
+    if (type != "gemma4ua") return fail(ErrorKind::unsupported, "projector", fmt::format("audio projector \"{}\"; this program runs gemma4ua", type.substr(0, 40)));
+    LAPIDARY_CHECK(width("clip.audio.projection_dim"));
+    AudioConfig a;
+    LAPIDARY_TRY(const auto frame, projector.integer("clip.audio.num_mel_bins", 1, 1 << 20));
+    LAPIDARY_TRY(const auto eps, projector.number("clip.audio.attention.layer_norm_epsilon"));
+    a.frame_samples = static_cast<int32_t>(frame.value_or(640));
+    a.norm_eps = static_cast<float>(eps.value_or(1e-6));
+    config.audio = a;
+  }
+  if (!vision && !audio) return fail(ErrorKind::refused, "projector", "it has neither a vision nor an audio part");
+  return {};
+}
+
+}  // namespace
+
+Result<ModelConfig> read_config(const Gguf& model, const Gguf* projector) {
+  LAPIDARY_TRY(const auto architecture, model.string("general.architecture"));
+  if (architecture != "gemma4" && architecture != "gemma3")
+    return fail(ErrorKind::unsupported, "key general.architecture",
+                fmt::format("\"{}\"; this program runs gemma4 and gemma3", architecture.value_or("").substr(0, 40)));
+  const bool gemma4 = architecture == "gemma4";
+  const Keys keys{model, *architecture + "."};
+  LAPIDARY_CHECK(refuse_unbuilt(keys));
+
+  ModelConfig config;
+  config.architecture = *architecture;
+  LAPIDARY_TRY(const auto name, model.string("general.name"));
+  LAPIDARY_TRY(const auto licence, model.string("general.license"));
+  config.name = name.value_or("");
+  config.licence = licence.value_or("");
+  LAPIDARY_TRY(const int64_t hidden, keys.required("embedding_length", 1, 1 << 16));
+  config.hidden = static_cast<int32_t>(hidden);
+  const StoredTensor* embedding = model.tensors().find("token_embd.weight");
+  if (embedding == nullptr || embedding->shape.size() != 2) return malformed("tensor token_embd.weight", "[vocabulary, hidden]", "none of that shape");
+  if (embedding->shape[0] > many) return malformed("tensor token_embd.weight", "a vocabulary below 2^28", std::to_string(embedding->shape[0]));
+  config.vocabulary = static_cast<int32_t>(embedding->shape[0]);
+  LAPIDARY_TRY(config.context_max, keys.required("context_length", 1, many));
+  LAPIDARY_TRY(config.window, keys.integer_or("attention.sliding_window", gemma4 ? 1024 : 512, 1, 1 << 24));
+  LAPIDARY_TRY(const double eps, keys.number_or("attention.layer_norm_rms_epsilon", 1e-6));
+  LAPIDARY_TRY(const double softcap, keys.number_or("final_logit_softcapping", 0));
+  config.norm_eps = static_cast<float>(eps);
+  config.logit_softcap = static_cast<float>(softcap);
+  config.embedding_scale = std::sqrt(static_cast<float>(config.hidden));
+  LAPIDARY_CHECK(read_layers(keys, gemma4, config));
+  if (!gemma4) config.attention_scale = 1.0F / std::sqrt(static_cast<float>(config.layers[0].head_dim));
+  // No key says it; E2B and E4B, where it is off, are told by their per-layer embeddings and refused above.
+  config.image_bidirectional = gemma4;
+  LAPIDARY_CHECK(read_tokens(model, config));
+  LAPIDARY_CHECK(read_generation(model, config));
+  if (projector != nullptr) LAPIDARY_CHECK(read_projector(*projector, config));
+  LAPIDARY_CHECK(check_config(config, "metadata"));
+  return config;
+}
+
+}  // namespace lapidary

@@ -1,0 +1,330 @@
+#include "model/decoder.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+
+#include "tensor/dequantize.h"
+
+namespace lapidary {
+namespace {
+
+constexpr int64_t panel_rows = 16;     // rows of a weight matrix that a thread takes at a time
+constexpr int64_t column_grain = 1024; // columns of the feed-forward that a thread takes at a time
+
+bool is_quantized(DType dtype) { return dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16; }
+
+int64_t widest_activation(const ModelConfig& config) {
+  int64_t widest = config.hidden;
+  for (const LayerConfig& layer : config.layers)
+    widest = std::max<int64_t>({widest, layer.feed_forward, int64_t{layer.query_heads} * layer.head_dim});
+  return (widest + 31) / 32 * 32;
+}
+
+int64_t widest_heads(const ModelConfig& config, int32_t LayerConfig::* heads) {
+  int64_t widest = 0;
+  for (const LayerConfig& layer : config.layers) widest = std::max(widest, int64_t{layer.*heads} * layer.head_dim);
+  return widest;
+}
+
+int64_t widest_feed_forward(const ModelConfig& config) {
+  int64_t widest = 0;
+  for (const LayerConfig& layer : config.layers) widest = std::max<int64_t>(widest, layer.feed_forward);
+  return widest;
+}
+
+}  // namespace
+
+Decoder::Decoder(const ModelConfig& config, const ModelWeights& weights, const Kernels& kernels, ThreadPool& pool)
+    : config_(config), weights_(weights), kernels_(kernels), pool_(pool) {}
+
+uint64_t Decoder::working_bytes(const ModelConfig& config, int64_t rows) {
+  const auto widest = static_cast<uint64_t>(widest_activation(config));
+  const auto floats = static_cast<uint64_t>(3 * config.hidden + 2 * widest_heads(config, &LayerConfig::query_heads) +
+                                            2 * widest_heads(config, &LayerConfig::kv_heads) + 2 * widest_feed_forward(config)) +
+                      2 * (config.rope_sliding.size() + config.rope_full.size());
+  return static_cast<uint64_t>(rows) * (4 * floats + widest + widest / 2);
+}
+
+void Decoder::grow(int32_t rows) {
+  rows_ = rows;
+  const int64_t widest = widest_activation(config_);
+  const auto fit = [rows](auto& buffer, int64_t columns) {
+    const auto size = static_cast<size_t>(rows) * static_cast<size_t>(columns);
+    if (buffer.size() < size) buffer.resize(size);
+  };
+  for (auto* buffer : {&hidden_, &normed_, &projected_}) fit(*buffer, config_.hidden);
+  for (auto* buffer : {&query_, &attended_}) fit(*buffer, widest_heads(config_, &LayerConfig::query_heads));
+  for (auto* buffer : {&key_, &value_}) fit(*buffer, widest_heads(config_, &LayerConfig::kv_heads));
+  for (auto* buffer : {&gate_, &up_}) fit(*buffer, widest_feed_forward(config_));
+  for (Rotation* rotation : {&rotation_sliding_, &rotation_full_}) {
+    rotation->half = static_cast<int64_t>((rotation == &rotation_sliding_ ? config_.rope_sliding : config_.rope_full).size());
+    fit(rotation->cos, rotation->half);
+    fit(rotation->sin, rotation->half);
+  }
+  if (kernels_.quantize_row == nullptr) return;
+  fit(quantized_, widest);
+  fit(scales_, widest / 32);
+  fit(sums_of_32_, widest / 32);
+  fit(sums_of_16_, widest / 16);
+}
+
+Result<void> Decoder::forward(const ForwardRequest& request) {
+  places_.clear();
+  for (size_t s = 0; s < request.segments.size(); ++s) {
+    const BatchSegment& segment = request.segments[s];
+    LAPIDARY_CHECK(segment.cache->reserve(static_cast<int64_t>(segment.rows.size())));
+    for (size_t i = 0; i < segment.rows.size(); ++i)
+      places_.push_back({static_cast<int32_t>(s), segment.cache->length() + static_cast<int64_t>(i), segment.rows[i].visible_end});
+  }
+  grow(static_cast<int32_t>(places_.size()));
+
+  embed(request);
+  rotations();
+  observe(request, 0, hidden_.data());
+  for (int32_t layer = 0; layer < static_cast<int32_t>(config_.layers.size()); ++layer) {
+    if (request.cancelled != nullptr && request.cancelled->load(std::memory_order_relaxed))
+      return fail(ErrorKind::cancelled, "", "stopped");
+    attention(request, layer);
+    feed_forward(layer);
+    observe(request, layer + 1, hidden_.data());
+  }
+  write_logits(request);
+  for (const BatchSegment& segment : request.segments) segment.cache->commit(static_cast<int64_t>(segment.rows.size()));
+  return {};
+}
+
+void Decoder::observe(const ForwardRequest& request, int32_t index, const float* values) const {
+  if (request.observer != nullptr) (*request.observer)(index, values, rows_);
+}
+
+// h = E[token] * sqrt(hidden); soft tokens as they are. gemma4.md 1.3, step 1.
+void Decoder::embed(const ForwardRequest& request) {
+  const int64_t n = config_.hidden;
+  pool_.run(rows_, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const Place& place = places_[static_cast<size_t>(r)];
+      const BatchSegment& segment = request.segments[static_cast<size_t>(place.segment)];
+      const BatchRow& row = segment.rows[static_cast<size_t>(place.position - segment.cache->length())];
+      float* h = hidden_.data() + r * n;
+      if (row.soft != nullptr) {
+        std::copy_n(row.soft, n, h);
+      } else {
+        dequantize_row(weights_.embedding, row.token, h);
+        kernels_.scale(h, config_.embedding_scale, n);
+      }
+    }
+  });
+}
+
+// cos and sin of position * inverse frequency, the angle in fp32 as in the reference. gemma4.md 1.5.
+void Decoder::rotations() {
+  pool_.run(rows_, 1, [&](int64_t begin, int64_t end) {
+    for (Rotation* rotation : {&rotation_sliding_, &rotation_full_}) {
+      const std::vector<float>& frequencies = rotation == &rotation_sliding_ ? config_.rope_sliding : config_.rope_full;
+      for (int64_t r = begin; r < end; ++r) {
+        const auto position = static_cast<float>(places_[static_cast<size_t>(r)].position);
+        for (int64_t i = 0; i < rotation->half; ++i) {
+          const double angle = position * frequencies[static_cast<size_t>(i)];
+          rotation->cos[static_cast<size_t>(r * rotation->half + i)] = static_cast<float>(std::cos(angle));
+          rotation->sin[static_cast<size_t>(r * rotation->half + i)] = static_cast<float>(std::sin(angle));
+        }
+      }
+    }
+  });
+}
+
+// h += post_attention_norm(o_proj(attend(q, k, v))). gemma4.md 1.3 and 1.4.
+void Decoder::attention(const ForwardRequest& request, int32_t layer) {
+  const LayerConfig& shape = config_.layers[static_cast<size_t>(layer)];
+  const LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
+  const int64_t hidden = config_.hidden, head_dim = shape.head_dim;
+  const int64_t query_columns = shape.query_heads * head_dim, kv_columns = shape.kv_heads * head_dim;
+
+  norm_rows(weights.attention_norm);
+  if (shape.value_from_key)
+    multiply(normed_.data(), hidden, {{&weights.query, query_.data()}, {&weights.key, key_.data()}});
+  else
+    multiply(normed_.data(), hidden, {{&weights.query, query_.data()}, {&weights.key, key_.data()}, {&weights.value, value_.data()}});
+
+  // Norms and rotation per head, then K and V into the cache. Item i of a row: a query head, or after those a KV head.
+  const Rotation& rotation = shape.kind == AttentionKind::sliding ? rotation_sliding_ : rotation_full_;
+  const bool value_norm = config_.architecture == "gemma4";
+  const int64_t items = shape.query_heads + shape.kv_heads;
+  pool_.run(rows_ * items, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t r = item / items, head = item % items;
+      const Place& place = places_[static_cast<size_t>(r)];
+      const float* cos = rotation.cos.data() + r * rotation.half;
+      const float* sin = rotation.sin.data() + r * rotation.half;
+      if (head < shape.query_heads) {
+        float* q = query_.data() + r * query_columns + head * head_dim;
+        kernels_.rms_norm(q, weights.query_norm.data(), head_dim, config_.norm_eps, q);
+        kernels_.rotate(q, cos, sin, head_dim / 2);
+        continue;
+      }
+      const auto kv_head = static_cast<int32_t>(head - shape.query_heads);
+      float* k = key_.data() + r * kv_columns + kv_head * head_dim;
+      float* v = value_.data() + r * kv_columns + kv_head * head_dim;
+      if (shape.value_from_key) std::copy_n(k, head_dim, v);  // V is the raw projection, before k_norm
+      if (value_norm) kernels_.rms_norm(v, nullptr, head_dim, config_.norm_eps, v);
+      kernels_.rms_norm(k, weights.key_norm.data(), head_dim, config_.norm_eps, k);
+      kernels_.rotate(k, cos, sin, head_dim / 2);
+      request.segments[static_cast<size_t>(place.segment)].cache->write(layer, kv_head, place.position, k, v, kernels_);
+    }
+  });
+
+  attend(request, layer);
+  multiply(attended_.data(), query_columns, {{&weights.attention_output, projected_.data()}});
+  add_normed(weights.post_attention_norm, 1.0F);
+}
+
+// Each query head over the keys its position may see. gemma4.md 2.
+void Decoder::attend(const ForwardRequest& request, int32_t layer) {
+  const LayerConfig& shape = config_.layers[static_cast<size_t>(layer)];
+  const int64_t head_dim = shape.head_dim;
+  const bool sliding = shape.kind == AttentionKind::sliding;
+  const int32_t group = shape.query_heads / shape.kv_heads;
+  // Heads that share a KV head are computed together, so that its rows are read once; but not all of them when that would
+  // leave threads without work. A head's result does not depend on it.
+  int32_t heads = group;
+  while (heads % 2 == 0 && heads > 2 && int64_t{rows_} * shape.kv_heads * (group / heads) < 4 * pool_.threads()) heads /= 2;
+  const int64_t parts = group / heads, items = shape.kv_heads * parts;
+
+  pool_.run(rows_ * items, 1, [&](int64_t begin, int64_t end) {
+    thread_local std::vector<KvSpan> spans;
+    thread_local std::vector<float> scores;
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t r = item / items;
+      const auto kv_head = static_cast<int32_t>(item % items / parts);
+      const Place& place = places_[static_cast<size_t>(r)];
+      const int64_t first = sliding ? std::max<int64_t>(0, place.position - config_.window + 1) : 0;
+      const int64_t last = sliding ? place.visible_end : place.position + 1;
+      request.segments[static_cast<size_t>(place.segment)].cache->spans(layer, kv_head, first, last, spans);
+
+      AttentionCall call;
+      const int64_t head = kv_head * group + item % parts * heads;
+      const int64_t at = (r * shape.query_heads + head) * head_dim;
+      call.query = query_.data() + at;
+      call.out = attended_.data() + at;
+      call.heads = heads;
+      call.head_dim = shape.head_dim;
+      call.scale = config_.attention_scale;
+      call.type = request.segments[static_cast<size_t>(place.segment)].cache->type();
+      call.spans = spans.data();
+      call.span_count = static_cast<int32_t>(spans.size());
+      call.keys = static_cast<int32_t>(last - first);
+      const auto scratch = static_cast<size_t>(heads) * static_cast<size_t>(call.keys);
+      if (scores.size() < scratch) scores.resize(scratch + 1024);
+      call.scores = scores.data();
+      kernels_.attend(call);
+    }
+  });
+}
+
+// h += post_feed_forward_norm(down(gelu(gate x) * up x)); h *= layer_scalar. gemma4.md 1.3, steps 3 and 4.
+void Decoder::feed_forward(int32_t layer) {
+  const LayerConfig& shape = config_.layers[static_cast<size_t>(layer)];
+  const LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
+  const int64_t columns = shape.feed_forward;
+
+  norm_rows(weights.feed_forward_norm);
+  multiply(normed_.data(), config_.hidden, {{&weights.gate, gate_.data()}, {&weights.up, up_.data()}});
+  const int64_t parts = (columns + column_grain - 1) / column_grain;
+  pool_.run(rows_ * parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t first = item % parts * column_grain, count = std::min(column_grain, columns - first);
+      float* gate = gate_.data() + item / parts * columns + first;
+      kernels_.gelu_multiply(gate, up_.data() + item / parts * columns + first, count, gate);
+    }
+  });
+  multiply(gate_.data(), columns, {{&weights.down, projected_.data()}});
+  add_normed(weights.post_feed_forward_norm, weights.layer_scalar);
+}
+
+// normed_ = rms_norm(hidden_) * weight, row by row.
+void Decoder::norm_rows(const std::vector<float>& weight) {
+  const int64_t n = config_.hidden;
+  pool_.run(rows_, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      kernels_.rms_norm(hidden_.data() + r * n, weight.data(), n, config_.norm_eps, normed_.data() + r * n);
+  });
+}
+
+// hidden_ = (hidden_ + rms_norm(projected_) * weight) * factor, row by row.
+void Decoder::add_normed(const std::vector<float>& weight, float factor) {
+  const int64_t n = config_.hidden;
+  pool_.run(rows_, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      float* h = hidden_.data() + r * n;
+      float* y = projected_.data() + r * n;
+      kernels_.rms_norm(y, weight.data(), n, config_.norm_eps, y);
+      kernels_.add(h, y, n);
+      if (factor != 1.0F) kernels_.scale(h, factor, n);
+    }
+  });
+}
+
+// out = W x for all rows and several W of one input at once. The activations are quantised once for all of them.
+void Decoder::multiply(const float* x, int64_t columns, std::initializer_list<Product> products) {
+  multiply_rows(x, rows_, columns, products);
+}
+
+void Decoder::multiply_rows(const float* x, int32_t rows, int64_t columns, std::initializer_list<Product> products) {
+  ActivationRows activations{rows, columns, x};
+  bool quantize = false;
+  for (const Product& product : products) quantize = quantize || is_quantized(product.weights->dtype);
+  if (quantize && kernels_.quantize_row != nullptr) {
+    const int64_t parts = columns % column_grain == 0 ? columns / column_grain : 1, part = columns / parts;
+    pool_.run(rows * parts, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t at = item / parts * columns + item % parts * part;
+        kernels_.quantize_row(x + at, part, quantized_.data() + at, scales_.data() + at / 32, sums_of_32_.data() + at / 32,
+                              sums_of_16_.data() + at / 16);
+      }
+    });
+    activations.quantized = quantized_.data();
+    activations.scales = scales_.data();
+    activations.sums_of_32 = sums_of_32_.data();
+    activations.sums_of_16 = sums_of_16_.data();
+  }
+  int64_t panels = 0;
+  for (const Product& product : products) panels += (product.weights->rows + panel_rows - 1) / panel_rows;
+  pool_.run(panels, 1, [&](int64_t begin, int64_t end) {
+    for (const Product& product : products) {
+      const int64_t count = (product.weights->rows + panel_rows - 1) / panel_rows;
+      const int64_t first = std::max<int64_t>(0, begin), last = std::min(count, end);
+      if (first < last)
+        kernels_.matmul(*product.weights, first * panel_rows, std::min(last * panel_rows, product.weights->rows), activations, product.out,
+                        product.weights->rows);
+      begin -= count;
+      end -= count;
+    }
+  });
+}
+
+// Final norm, head, softcap: for the rows that asked. gemma4.md 1.3, step 5.
+void Decoder::write_logits(const ForwardRequest& request) {
+  const int64_t n = config_.hidden, vocabulary = config_.vocabulary;
+  if (request.observer != nullptr) {
+    norm_rows(weights_.output_norm);
+    observe(request, static_cast<int32_t>(config_.layers.size()) + 1, normed_.data());
+  }
+  const auto count = static_cast<int32_t>(request.logit_rows.size());
+  if (count == 0) return;
+  for (int32_t i = 0; i < count; ++i)
+    kernels_.rms_norm(hidden_.data() + request.logit_rows[static_cast<size_t>(i)] * n, weights_.output_norm.data(), n, config_.norm_eps,
+                      normed_.data() + i * n);
+  multiply_rows(normed_.data(), count, n, {{&weights_.head, request.logits}});
+  if (config_.logit_softcap <= 0) return;
+  constexpr int64_t part = 16384;
+  const int64_t parts = (vocabulary + part - 1) / part;
+  pool_.run(count * parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t first = item % parts * part;
+      kernels_.softcap(request.logits + item / parts * vocabulary + first, config_.logit_softcap, std::min(part, vocabulary - first));
+    }
+  });
+}
+
+}  // namespace lapidary

@@ -1,0 +1,101 @@
+// The forward pass: tokens and soft tokens in, logits out.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "kernels/ops.h"
+#include "model/config.h"
+#include "model/kv_cache.h"
+#include "model/weights.h"
+
+namespace lapidary {
+
+// One position of a sequence in a batch.
+struct BatchRow {
+  int32_t token = 0;
+  const float* soft = nullptr;  // [hidden], inserted unscaled instead of the token's embedding
+  // Sliding layers: the query sees keys below this position, besides those up to its own. Equal to its own position + 1 but in an
+  // image block, where it is the block's end. The whole block must be in one segment.
+  int64_t visible_end = 0;
+};
+
+// Consecutive positions of one sequence, from cache->length() on.
+struct BatchSegment {
+  KvCache* cache = nullptr;
+  std::span<const BatchRow> rows;
+};
+
+// Called with the state after the embedding (index 0), each layer (1 …) and the final norm (layers + 1): [rows, hidden].
+using HiddenObserver = std::function<void(int32_t index, const float* hidden, int32_t rows)>;
+
+struct ForwardRequest {
+  std::span<const BatchSegment> segments;
+  std::span<const int32_t> logit_rows;  // indices into all rows of the batch, ascending
+  float* logits = nullptr;              // [logit_rows.size(), vocabulary]
+  const HiddenObserver* observer = nullptr;
+  const std::atomic<bool>* cancelled = nullptr;  // looked at between layers; a cancelled pass leaves the caches as they were
+};
+
+// Not thread-safe: one thread owns it. Keeps its working memory between calls.
+class Decoder {
+ public:
+  // All references must outlive the decoder.
+  Decoder(const ModelConfig& config, const ModelWeights& weights, const Kernels& kernels, ThreadPool& pool);
+
+  // Runs one batch through all layers and commits it to the caches. A row's result depends on its own sequence only, and
+  // not on how it was cut into calls: see ops.h.
+  Result<void> forward(const ForwardRequest& request);
+
+  // What forward() keeps allocated for `rows` rows of which `logit_rows` get logits (which the caller holds).
+  static uint64_t working_bytes(const ModelConfig& config, int64_t rows);
+
+ private:
+  struct Product {  // one matrix product of a phase
+    const TensorView* weights;
+    float* out;
+  };
+  struct Place {  // where a row of the batch stands
+    int32_t segment;
+    int64_t position, visible_end;
+  };
+  struct Rotation {  // [rows, half]
+    int64_t half = 0;
+    std::vector<float> cos, sin;
+  };
+  void embed(const ForwardRequest& request);
+  void rotations();
+  void attention(const ForwardRequest& request, int32_t layer);
+  void attend(const ForwardRequest& request, int32_t layer);
+  void feed_forward(int32_t layer);
+  void write_logits(const ForwardRequest& request);
+  void norm_rows(const std::vector<float>& weight);
+  void add_normed(const std::vector<float>& weight, float factor);
+  void multiply(const float* x, int64_t columns, std::initializer_list<Product> products);
+  void multiply_rows(const float* x, int32_t rows, int64_t columns, std::initializer_list<Product> products);
+  void observe(const ForwardRequest& request, int32_t index, const float* values) const;
+  void grow(int32_t rows);
+
+  const ModelConfig& config_;
+  const ModelWeights& weights_;
+  const Kernels& kernels_;
+  ThreadPool& pool_;
+
+  std::vector<Place> places_;
+  int32_t rows_ = 0;
+  std::vector<float> hidden_, normed_, projected_;     // [rows, hidden]
+  std::vector<float> query_, key_, value_, attended_;  // [rows, heads * head_dim]
+  std::vector<float> gate_, up_;                       // [rows, feed_forward]
+  Rotation rotation_sliding_, rotation_full_;
+  std::vector<int8_t> quantized_;
+  std::vector<float> scales_;
+  std::vector<int32_t> sums_of_32_, sums_of_16_;
+};
+
+}  // namespace lapidary

@@ -1,0 +1,207 @@
+#include "model/kv_cache.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstdlib>
+#include <cstring>
+
+namespace lapidary {
+
+// K rows of every head, then V rows of every head: [2, kv_heads, kv_page_positions, head_dim].
+struct KvPage {
+  std::byte* data;
+  uint64_t bytes;
+  int32_t users;
+};
+
+namespace {
+
+uint64_t element_bytes_of(KvType type) { return type == KvType::f16 ? 2 : 4; }
+
+uint64_t page_bytes_of(const LayerConfig& layer, KvType type) {
+  return 2 * static_cast<uint64_t>(layer.kv_heads) * kv_page_positions * static_cast<uint64_t>(layer.head_dim) * element_bytes_of(type);
+}
+
+// The first position that a query at `position` can see.
+int64_t first_visible(int64_t window, int64_t position) { return window == 0 ? 0 : std::max<int64_t>(0, position - window + 1); }
+
+}  // namespace
+
+KvPool::~KvPool() {
+  for (KvPage* page : free_) {
+    std::free(page->data);
+    delete page;
+  }
+}
+
+KvPage* KvPool::take(uint64_t bytes) {
+  KvPage* page = nullptr;
+  const auto found = std::find_if(free_.rbegin(), free_.rend(), [&](const KvPage* p) { return p->bytes == bytes; });
+  if (found != free_.rend()) {
+    page = *found;
+    free_.erase(std::next(found).base());
+  } else {
+    auto* data = static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
+    if (data == nullptr) return nullptr;
+    page = new KvPage{data, bytes, 0};
+  }
+  page->users = 1;
+  bytes_in_use_ += bytes;
+  bytes_peak_ = std::max(bytes_peak_, bytes_in_use_);
+  return page;
+}
+
+void KvPool::give_back(KvPage* page) {
+  if (--page->users > 0) return;
+  bytes_in_use_ -= page->bytes;
+  free_.push_back(page);
+}
+
+uint64_t KvDemand::at(int64_t context) const {
+  const int64_t pages = (context + kv_page_positions - 1) / kv_page_positions;
+  return full_page_bytes * static_cast<uint64_t>(pages) + sliding_page_bytes * static_cast<uint64_t>(std::min(pages, ring_pages));
+}
+
+KvDemand kv_demand(const ModelConfig& config, KvType type, int64_t chunk_max) {
+  KvDemand demand;
+  for (const LayerConfig& layer : config.layers) {
+    const bool sliding = layer.kind == AttentionKind::sliding && config.window > 0;
+    (sliding ? demand.sliding_page_bytes : demand.full_page_bytes) += page_bytes_of(layer, type);
+  }
+  // Both ends of the range may lie inside a page.
+  demand.ring_pages = (config.window + chunk_max) / kv_page_positions + 2;
+  return demand;
+}
+
+KvCache::KvCache(const ModelConfig& config, KvPool& pool, KvType type) : pool_(&pool), type_(type) {
+  for (const LayerConfig& from : config.layers) {
+    Layer layer{};
+    layer.kv_heads = from.kv_heads;
+    layer.head_dim = from.head_dim;
+    layer.window = from.kind == AttentionKind::sliding ? config.window : 0;
+    layer.element_bytes = element_bytes_of(type);
+    layer.head_bytes = static_cast<uint64_t>(kv_page_positions * from.head_dim) * layer.element_bytes;
+    layer.page_bytes = page_bytes_of(from, type);
+    layers_.push_back(std::move(layer));
+  }
+}
+
+KvCache::~KvCache() { release_all(); }
+
+KvCache::KvCache(KvCache&& other) noexcept
+    : pool_(other.pool_), type_(other.type_), length_(std::exchange(other.length_, 0)), layers_(std::move(other.layers_)) {
+  other.layers_.clear();
+}
+
+KvCache& KvCache::operator=(KvCache&& other) noexcept {
+  if (this != &other) {
+    release_all();
+    pool_ = other.pool_;
+    type_ = other.type_;
+    length_ = std::exchange(other.length_, 0);
+    layers_ = std::move(other.layers_);
+    other.layers_.clear();
+  }
+  return *this;
+}
+
+void KvCache::release_all() {
+  for (Layer& layer : layers_) {
+    for (KvPage* page : layer.pages) pool_->give_back(page);
+    layer.pages.clear();
+    layer.first_page = 0;
+  }
+}
+
+void KvCache::clear() {
+  release_all();
+  length_ = 0;
+}
+
+Result<void> KvCache::reserve(int64_t count) {
+  const int64_t last_page = (length_ + count - 1) / kv_page_positions;
+  for (Layer& layer : layers_) {
+    const int64_t needed = first_visible(layer.window, length_) / kv_page_positions;
+    while (!layer.pages.empty() && layer.first_page < needed) {
+      pool_->give_back(layer.pages.front());
+      layer.pages.erase(layer.pages.begin());
+      ++layer.first_page;
+    }
+    if (layer.pages.empty()) layer.first_page = length_ / kv_page_positions;
+
+    // A page that is shared and about to be written becomes ours by copying.
+    for (int64_t page = length_ / kv_page_positions; page <= last_page; ++page) {
+      const auto index = static_cast<size_t>(page - layer.first_page);
+      if (index < layer.pages.size() && layer.pages[index]->users == 1) continue;
+      KvPage* fresh = pool_->take(layer.page_bytes);
+      if (fresh == nullptr)
+        return fail(ErrorKind::out_of_memory, "KV cache", "no memory for another page of " + std::to_string(layer.page_bytes) + " bytes");
+      if (index < layer.pages.size()) {
+        std::memcpy(fresh->data, layer.pages[index]->data, layer.page_bytes);
+        pool_->give_back(layer.pages[index]);
+        layer.pages[index] = fresh;
+      } else {
+        layer.pages.push_back(fresh);
+      }
+    }
+  }
+  return {};
+}
+
+std::byte* KvCache::row(const Layer& layer, int32_t kv_head, int64_t position, bool value) const {
+  const auto index = static_cast<size_t>(position / kv_page_positions - layer.first_page);
+  assert(index < layer.pages.size());
+  const auto head = static_cast<uint64_t>(kv_head + (value ? layer.kv_heads : 0));
+  const auto in_page = static_cast<uint64_t>(position % kv_page_positions);
+  return layer.pages[index]->data + head * layer.head_bytes + in_page * static_cast<uint64_t>(layer.head_dim) * layer.element_bytes;
+}
+
+void KvCache::write(int32_t layer_index, int32_t kv_head, int64_t position, const float* key, const float* value, const Kernels& kernels) {
+  const Layer& layer = layers_[static_cast<size_t>(layer_index)];
+  std::byte* k = row(layer, kv_head, position, false);
+  std::byte* v = row(layer, kv_head, position, true);
+  if (type_ == KvType::f16) {
+    kernels.to_half(key, layer.head_dim, reinterpret_cast<uint16_t*>(k));
+    kernels.to_half(value, layer.head_dim, reinterpret_cast<uint16_t*>(v));
+  } else {
+    std::memcpy(k, key, static_cast<size_t>(layer.head_dim) * sizeof(float));
+    std::memcpy(v, value, static_cast<size_t>(layer.head_dim) * sizeof(float));
+  }
+}
+
+void KvCache::spans(int32_t layer_index, int32_t kv_head, int64_t first, int64_t end, std::vector<KvSpan>& out) const {
+  const Layer& layer = layers_[static_cast<size_t>(layer_index)];
+  out.clear();
+  for (int64_t position = first; position < end;) {
+    const int64_t page_end = std::min(end, (position / kv_page_positions + 1) * kv_page_positions);
+    out.push_back({row(layer, kv_head, position, false), row(layer, kv_head, position, true), static_cast<int32_t>(page_end - position)});
+    position = page_end;
+  }
+}
+
+bool KvCache::truncate(int64_t length) {
+  if (length > length_) return false;
+  for (const Layer& layer : layers_)
+    if (length > 0 && !layer.pages.empty() && layer.first_page * kv_page_positions > first_visible(layer.window, length)) return false;
+  const int64_t pages_end = (length + kv_page_positions - 1) / kv_page_positions;
+  for (Layer& layer : layers_)
+    while (!layer.pages.empty() && layer.first_page + static_cast<int64_t>(layer.pages.size()) > pages_end) {
+      pool_->give_back(layer.pages.back());
+      layer.pages.pop_back();
+    }
+  length_ = length;
+  return true;
+}
+
+KvCache KvCache::fork() const {
+  KvCache copy(*pool_, type_, layers_, length_);
+  return copy;
+}
+
+KvCache::KvCache(KvPool& pool, KvType type, const std::vector<Layer>& layers, int64_t length)
+    : pool_(&pool), type_(type), length_(length), layers_(layers) {
+  for (Layer& layer : layers_)
+    for (KvPage* page : layer.pages) ++page->users;
+}
+
+}  // namespace lapidary
