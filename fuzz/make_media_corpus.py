@@ -138,7 +138,18 @@ def others():
     yield "film.gif", saved(flat, "GIF", save_all=True, append_images=[white.convert("P")], duration=50)
     yield "damaged_cut.gif", saved(flat, "GIF", interlace=0)[:-60]
     yield "picture.svg", b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>'
-    yield "picture.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    lossy = saved(rgb, "WEBP", quality=95)
+    yield "damaged_data.webp", lossy[:40] + b"\xff" * 20 + lossy[60:]
+    yield "damaged_header.webp", lossy[:12] + b"VP8Z" + lossy[16:]
+    at = film.index(b"VP8L") + 9
+    yield "damaged_frame.webp", film[:at + 4] + b"\xff" * 12 + film[at + 16:]
+    yield "damaged_start.gif", b"GIF89a\1"
+    yield "damaged_end.gif", saved(flat, "GIF")[:13 + 768] + b";"
+    for name, start in [("heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), ("avif", b"\0\0\0\x18ftypavif\0\0\0\0mif1avif"),
+                        ("m4a", b"\0\0\0\x18ftypM4A \0\0\0\0"), ("mp4", b"\0\0\0\x18ftypisom\0\0\0\0"), ("tiff", b"II*\0\x08\0\0\0"),
+                        ("bmp", b"BM\x36\0\0\0"), ("pdf", b"%PDF-1.7"), ("avi", b"RIFF\0\0\0\0AVI LIST"), ("wav", b"RIFF\0\0\0\0WAVE"),
+                        ("aiff", b"FORM\0\0\0\0AIFF"), ("mp3", b"\xff\xfb\x90\x64"), ("txt", b"hello"), ("empty", b"")]:
+        yield "other." + name, start
 
 
 def sounds():
@@ -180,6 +191,16 @@ def sounds():
     yield "damaged_cut.flac", flac[:len(flac) // 2]
     claim = struct.unpack(">Q", flac[18:26])[0] & ~((1 << 36) - 1) | 36_000 * 16_000
     yield "damaged_ten_hours.flac", flac[:18] + struct.pack(">Q", claim) + flac[26:]
+    yield "damaged_rate.wav", wav[:24] + struct.pack("<I", 1) + wav[28:]
+    yield "damaged_encoding.wav", wav[:20] + struct.pack("<H", 0x0055) + wav[22:]
+    yield "damaged_header.wav", wav[:30]
+    yield "damaged_tag.mp3", b"ID3\4\0\0\0\0\0\4abcd" + b"\xff\xfb\x90\x64" + bytes(40)
+    huge = np.where(np.arange(500) % 3 == 0, -3e38, 3e38).astype(np.float32)
+    yield "huge_floats.wav", written(huge, 44100, "WAV", "FLOAT")
+    yield "too_long.flac", written(np.zeros(21 * 8000), 8000, "FLAC", "PCM_16")
+    for name, start in [("png", b"\x89PNG\r\n\x1a\n"), ("wma", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"), ("amr", b"#!AMR\n"),
+                        ("mkv", b"\x1a\x45\xdf\xa3"), ("txt", b"hello"), ("empty", b"")]:
+        yield "other." + name, start
     yield "sound.m4a", b"\0\0\0\x18ftypM4A \0\0\0\0M4A isom"
     yield "sound.aac", b"\xff\xf1\x50\x80\x02\x1f\xfc" + bytes(8)
 

@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
-"""Checks that includes point down only, and that system headers stay in src/base.
+"""Holds every #include under src to the layers, and system's and libraries' headers to the folders that wrap them.
 
     check_layers.py [--self-test]
 
-The table below is exact: an include it does not allow is an error, and so is a permission that nothing uses any more.
+The table is exact: an include that it does not allow is an error, and so is a permission that nothing uses any more. A folder may name
+only folders above it in the table, so no two can need each other.
 """
 import pathlib
 import re
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+SOURCE = pathlib.Path(__file__).resolve().parent.parent / "src"
 
-# folder under src -> the folders it may include from (besides itself)
+# folder under src -> the folders that it may include from, besides itself
 ALLOWED = {
     "base": [],
     "runtime/tensor": [],
@@ -21,64 +22,85 @@ ALLOWED = {
     "runtime/media": ["base"],
     "runtime/model": ["base", "runtime/tensor", "runtime/formats", "runtime/kernels", "runtime/media"],
     "runtime/engine": ["base", "runtime/formats", "runtime/kernels", "runtime/media", "runtime/model", "runtime/tokenizer"],
-    "runtime/chat": ["base", "runtime/engine", "runtime/formats", "runtime/media", "runtime/model", "runtime/tokenizer"],
-    "app/cli": ["base", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/kernels", "runtime/media",
-                "runtime/model", "runtime/tensor", "runtime/tokenizer"],
+    "runtime/chat": ["base", "runtime/engine", "runtime/media", "runtime/tokenizer"],
+    "app/cli": ["base", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/kernels", "runtime/tensor"],
 }
-# Where a header written as "formats/gguf.h" lives.
-INCLUDE_ROOTS = ["", "runtime/", "app/"]
-SYSTEM = re.compile(r"#\s*include\s*<(unistd\.h|fcntl\.h|termios\.h|signal\.h|csignal|poll\.h|pthread\.h|sched\.h|dlfcn\.h|windows\.h|sys/[^>]+)>")
-INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
+# headers that one folder wraps for all the others, and those that none may include
+WRAPPED = {
+    "base": r"(unistd|fcntl|termios|signal|poll|pthread|sched|dlfcn|dirent|windows|io|direct|process)\.h|csignal|(sys|netinet|arpa)/.+",
+    "runtime/media": r"(png|jpeglib|jerror|gif_lib|sndfile|mpg123|soxr)\.h|webp/.+",
+    "app/cli": r"CLI/.+",
+    None: r"iostream|regex",
+}
+# Includes are written from these folders.
+ROOTS = ["", "runtime/", "app/"]
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"]', re.M)
 
 
 def folder_of(path, folders):
-    """The folder of ALLOWED that a path under src belongs to."""
-    return next((f for f in folders if path.startswith(f + "/")), None)
+    return next((folder for folder in folders if path.startswith(folder + "/")), None)
+
+
+def included_folder(name, folders):
+    """The folder that an include's name leads to; None: a system's or library's header, or a neighbour named without a folder."""
+    return next((folder for root in ROOTS if (folder := folder_of(root + name, folders))), None)
 
 
 def check(files, allowed):
     """files: path under src -> text. Returns the complaints."""
-    problems, used = [], set()
+    problems, unused = [], {(folder, target) for folder, targets in allowed.items() for target in targets}
+    order = list(allowed)
+    for folder, target in sorted(unused):
+        if target not in order or order.index(target) >= order.index(folder):
+            problems.append(f"tools/check_layers.py: {folder} may not be allowed {target}, which is not above it in the table")
     for path, text in sorted(files.items()):
         own = folder_of(path, allowed)
         if own is None:
-            problems.append(f"src/{path}: is in no folder of the table in tools/check_layers.py")
+            problems.append(f"src/{path}: its folder is not in the table of tools/check_layers.py")
             continue
         for name in INCLUDE.findall(text):
-            target = next((folder_of(root + name, allowed) for root in INCLUDE_ROOTS if folder_of(root + name, allowed)), None)
-            if target is None or target == own:
-                continue
-            if target not in allowed[own]:
-                problems.append(f'src/{path}: includes "{name}", but {own} may not depend on {target}')
-            used.add((own, target))
-        if own != "base":
-            for found in SYSTEM.finditer(text):
-                problems.append(f"src/{path}: <{found[1]}>: system calls stay behind src/base")
-    for own, targets in allowed.items():
-        for target in targets:
-            if (own, target) not in used:
-                problems.append(f"tools/check_layers.py: {own} no longer includes from {target}: take the permission away")
+            target = included_folder(name, allowed)
+            if target is None:
+                keeper = next((keeper for keeper, names in WRAPPED.items() if re.fullmatch(names, name)), own)
+                if keeper != own:
+                    problems.append(f"src/{path}: <{name}> " + (f"is wrapped by src/{keeper}" if keeper else "is not for this project"))
+            elif target != own:
+                unused.discard((own, target))
+                if target not in allowed[own]:
+                    problems.append(f'src/{path}: includes "{name}", but {own} may not depend on {target}')
+    problems += [f"tools/check_layers.py: {own} includes nothing from {target}: take the permission away" for own, target in sorted(unused)]
     return problems
 
 
 def self_test():
-    allowed = {"base": [], "runtime/low": ["base"], "runtime/high": ["runtime/low", "base"]}
-    sound = {"base/a.h": "#include <unistd.h>", "runtime/low/b.h": '#include "base/a.h"',
-             "runtime/high/c.cc": '#include "low/b.h"\n#include "base/a.h"'}
+    allowed = {"base": [], "runtime/low": ["base"], "runtime/high": ["base", "runtime/low"]}
+    sound = {"base/a.h": "#include <unistd.h>", "runtime/low/b.h": '#include "base/a.h"\n#include <vector>',
+             "runtime/high/c.cc": '#include "low/b.h"\n  #  include <base/a.h>\n#include "c.h"'}
+
+    def complains(what, changes, table=allowed):
+        problems = check({**sound, **changes}, table)
+        assert any(what in p for p in problems), (what, problems)
+
     assert check(sound, allowed) == [], check(sound, allowed)
-    assert any("may not depend" in p for p in check({**sound, "runtime/low/d.h": '#include "high/c.h"'}, allowed))
-    assert any("system calls" in p for p in check({**sound, "runtime/low/d.h": "#include <sys/mman.h>"}, allowed))
-    assert any("take the permission away" in p for p in check({**sound, "runtime/high/c.cc": '#include "low/b.h"'}, allowed))
-    assert any("no folder" in p for p in check({**sound, "other/x.h": ""}, allowed))
+    complains("runtime/low may not depend on runtime/high", {"runtime/low/d.h": '#include "high/c.h"'})
+    complains("runtime/low may not depend on runtime/high", {"runtime/low/d.h": '#include "runtime/high/c.h"'})
+    complains("base may not depend on runtime/low", {"base/d.h": "#include <low/b.h>"})
+    complains("<sys/mman.h> is wrapped by src/base", {"runtime/low/d.h": "#include <sys/mman.h>"})
+    complains("<unistd.h> is wrapped by src/base", {"runtime/high/d.cc": "#include <unistd.h>"})
+    complains("<png.h> is wrapped by src/runtime/media", {"base/d.cc": "#include <png.h>"})
+    complains("<regex> is not for this project", {"base/d.cc": "#include <regex>"})
+    complains("take the permission away", {"runtime/high/c.cc": '#include "low/b.h"'})
+    complains("not in the table", {"other/x.h": ""})
+    complains("not above it", {}, {**allowed, "base": ["runtime/high"]})
 
 
 def main():
     if sys.argv[1:] == ["--self-test"]:
         self_test()
         return 0
-    files = {str(p.relative_to(ROOT / "src")): p.read_text() for p in (ROOT / "src").rglob("*") if p.suffix in (".h", ".cc")}
+    files = {p.relative_to(SOURCE).as_posix(): p.read_text(encoding="utf-8") for p in SOURCE.rglob("*") if p.suffix in (".h", ".cc")}
     problems = check(files, ALLOWED)
-    print("\n".join(problems))
+    print("".join(f"{p}\n" for p in problems), end="")
     return 1 if problems else 0
 
 

@@ -1,114 +1,148 @@
 #!/usr/bin/env python3
-"""The house rules that a compiler does not check.
+"""The house rules that no compiler checks.
 
     tidy.py [--self-test]
 
-Functions may not grow past 70 lines, but those in LONG, which may only shrink; no leftovers, no big files, no builds tied to one CPU, no
-paths of one machine; every source belongs to a build file; no tabs, no trailing blanks.
+Functions of at most 70 lines (those in LONG have their own limits, which only go down); no leftovers, nothing big, no build for one CPU,
+nothing of one machine; every source in a build file, every header included, every tool called; links that lead somewhere; no tabs, no
+trailing blanks.
 """
 import pathlib
 import re
 import subprocess
 import sys
 
+import cxx_functions
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LINES_MAX = 70
 BYTES_MAX = 8 << 20
-# file:function -> lines it has now. Nothing may be added without a reason that a reviewer accepts.
+# "path:function": the lines it has now. An entry needs a reason that a reviewer accepts.
 LONG = {}
 
-LEFTOVER = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
-NATIVE = re.compile(r"-m(arch|tune)=" + r"native")
-MACHINE = re.compile(r"(^|[^\w./-])/(work|home|root|farm)/[a-z]")
+# The words are cut in two, or this file would break its own rules.
+RULES = [
+    (re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b"), "a leftover: do it, or say it in the change's note"),
+    (re.compile(r"-m(arch|tune)=" r"native"), "a build for one CPU"),
+    (re.compile(r"(?<![\w.}-])/(work|home|root|farm|mnt|tmp/l" r"ab)/"), "a path of one machine"),
+    (re.compile(r"\b(deb\.deb" r"ian\.org|archive\.ubu" r"ntu\.com|registry\.npm" r"js\.org|py" r"pi\.org|proxy\.gol" r"ang\.org)\b"),
+     "a package registry: the system's settings choose it"),
+    (re.compile(r"\t|[ \t]+$"), "a tab or a trailing blank"),
+]
+FUZZER_FINDING = re.compile(r"(^|/)(crash|leak|timeout|oom|slow-unit)-[0-9a-f]{40}$")
 TEXT = {".h", ".cc", ".py", ".sh", ".cmake", ".md", ".txt", ".json", ".yml", ""}
-SOURCE = {".h", ".cc"}
 DATA = ("tests/golden/", "models/", "fuzz/corpus/", "LICENSE")
 
 
-def functions(text):
-    """(name, lines) of every function body in a C++ file of this project's format (closing brace at the start's indent)."""
-    lines = text.split("\n")
-    found = []
-    for i, line in enumerate(lines):
-        # A definition ends its line with "{" and is no namespace, class, control statement or lambda in a call.
-        if not line.endswith("{") or re.match(r"\s*(namespace|class|struct|enum|union|extern|if|for|while|switch|else|do|case|default|\}|public|private)\b", line):
-            continue
-        if line.startswith("    ") or "= [" in line or line.strip() == "{" and i == 0:
-            continue
-        head = line
-        start = i
-        while "(" not in head and start > 0 and i - start < 6:  # parameters over several lines
-            start -= 1
-            head = lines[start] + " " + head
-        name = re.search(r"([\w:~]+)\s*\(", head)
-        if not name:
-            continue
-        indent = len(lines[start]) - len(lines[start].lstrip())
-        for j in range(i + 1, len(lines)):
-            if lines[j].startswith(" " * indent + "}"):
-                found.append((name[1], j - start + 1))
-                break
-    return found
+def check_lines(path, text):
+    return [f"{path}:{number}: {about}" for number, line in enumerate(text.split("\n"), 1) for rule, about in RULES if rule.search(line)]
 
 
-def check_text(path, text):
+def check_functions(path, text, long):
+    """long: LONG, of which this takes away what it finds."""
     problems = []
-    suffix = pathlib.Path(path).suffix
-    for number, line in enumerate(text.split("\n"), 1):
-        where = f"{path}:{number}"
-        if LEFTOVER.search(line):
-            problems.append(f"{where}: a leftover; do it or say it in the change's note")
-        if NATIVE.search(line):
-            problems.append(f"{where}: a build tied to one CPU")
-        if MACHINE.search(line):
-            problems.append(f"{where}: a path of one machine")
-        if suffix in SOURCE and ("\t" in line or line != line.rstrip()):
-            problems.append(f"{where}: a tab or a trailing blank")
-    if suffix in SOURCE:
-        for name, length in functions(text):
-            allowed = LONG.get(f"{path}:{name}", LINES_MAX)
-            if length > allowed:
-                problems.append(f"{path}: {name} has {length} lines; at most {allowed}")
+    for name, line, lines in cxx_functions.functions(text):
+        most = long.pop(f"{path}:{name}", LINES_MAX) if lines > LINES_MAX else LINES_MAX
+        if lines > most:
+            problems.append(f"{path}:{line}: {name} has {lines} lines; at most {most}")
+        elif LINES_MAX < lines < most:
+            problems.append(f"{path}:{line}: {name} has {lines} lines now: lower its entry in tools/tidy.py")
     return problems
 
 
+def built_sources(files):
+    """The paths of the .cc files that the build files name."""
+    sources = set()
+    for path, text in files.items():
+        if path.endswith(("CMakeLists.txt", ".cmake")):
+            folder = pathlib.PurePosixPath(path).parent
+            for name in re.findall(r"[\w./${}-]+\.cc\b", text):
+                from_root = name.startswith("${PROJECT_SOURCE_DIR}/")
+                sources.add(name.removeprefix("${PROJECT_SOURCE_DIR}/") if from_root else str(folder / name))
+    return sources
+
+
+def check_use(files):
+    """Sources that nothing builds, headers that nothing includes, tools that nothing calls."""
+    problems, sources = [], built_sources(files)
+    included = {name for text in files.values() for name in re.findall(r'#\s*include\s*"([^"]+)"', text)}
+    for path in files:
+        pure = pathlib.PurePosixPath(path)
+        if pure.suffix == ".cc" and path not in sources:
+            problems.append(f"{path}: in no build file")
+        if pure.suffix == ".h" and not any(f"/{path}".endswith(f"/{name}") for name in included):
+            problems.append(f"{path}: included by nothing")
+        if path.startswith("tools/"):
+            called = re.compile(rf"\b{re.escape(pure.name)}\b|^import {re.escape(pure.stem)}$", re.M)
+            if not any(called.search(text) for other, text in files.items() if other != path):
+                problems.append(f"{path}: called by nothing")
+    return problems
+
+
+def check_links(path, text, exists):
+    names = re.findall(r"\]\(([^)#\s]+)", text)
+    return [f"{path}: its link {n} leads nowhere" for n in names
+            if ":" not in n and not exists((pathlib.PurePosixPath(path).parent / n).as_posix())]
+
+
 def self_test():
-    long = "void f(int a) {\n" + "  x();\n" * 80 + "}\n"
-    assert any("82 lines" in p for p in check_text("a.cc", long)), check_text("a.cc", long)
-    assert check_text("a.cc", "void f(int a) {\n" + "  x();\n" * 60 + "}\n") == []
-    assert check_text("a.cc", "// TO" + "DO later") and check_text("a.sh", "gcc -march=" + "native")
-    assert check_text("a.md", "see /wo" + "rk/main") and check_text("a.cc", "int a;\t")
-    assert check_text("a.md", "a docs/work/x path") == []
+    def long_function(lines):
+        return "void f(int a) {\n" + "  x();\n" * (lines - 2) + "}\n"
+
+    def complains(what, problems):
+        assert any(what in p for p in problems), (what, problems)
+
+    assert check_functions("a.cc", long_function(70), {}) == []
+    complains("f has 71 lines; at most 70", check_functions("a.cc", long_function(71), {}))
+    assert check_functions("a.cc", long_function(90), {"a.cc:f": 90}) == []
+    complains("at most 90", check_functions("a.cc", long_function(91), {"a.cc:f": 90}))
+    complains("lower its entry", check_functions("a.cc", long_function(80), {"a.cc:f": 90}))
+    complains("leftover", check_lines("a.cc", "// TO" "DO later"))
+    complains("one CPU", check_lines("a.sh", "gcc -march=" "native"))
+    complains("one machine", check_lines("a.md", "see /wo" "rk/main"))
+    complains("registry", check_lines("a.sh", "http://deb.deb" "ian.org/debian"))
+    complains("trailing", check_lines("a.cc", "int a;\t"))
+    complains("trailing", check_lines("a.md", "text "))
+    assert check_lines("a.md", "docs/work/x and ${root}/work/y and 1e-3") == []
+    used = {"src/CMakeLists.txt": "add_library(a a.cc ${PROJECT_SOURCE_DIR}/b/b.cc)", "src/a.cc": '#include "x/a.h"', "src/x/a.h": "",
+            "b/b.cc": "", "tools/c.py": "", "dev": "python3 tools/c.py"}
+    assert check_use(used) == [], check_use(used)
+    complains("src/c.cc: in no build file", check_use({**used, "src/c.cc": ""}))
+    complains("b/a.cc: in no build file", check_use({**used, "b/a.cc": ""}))
+    complains("y/a.h: included by nothing", check_use({**used, "src/y/a.h": ""}))
+    complains("tools/d.py: called by nothing", check_use({**used, "tools/d.py": ""}))
+    assert check_links("docs/a.md", "[b](../b.md#c) [d](https://example.com)", {"docs/../b.md"}.__contains__) == []
+    complains("leads nowhere", check_links("a.md", "[b](b.md)", set().__contains__))
+    assert FUZZER_FINDING.search("x/crash-" + "0" * 40) and not FUZZER_FINDING.search("crash-course.md")
 
 
 def main():
     if sys.argv[1:] == ["--self-test"]:
+        cxx_functions.self_test()
         self_test()
         return 0
-    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
-    names = [n for n in names if n and (ROOT / n).exists()]
-    problems = []
-    builds = "".join((ROOT / n).read_text() for n in names if n.endswith("CMakeLists.txt") or n.endswith(".cmake"))
-    for name in names:
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    problems, files, long = [], {}, dict(LONG)
+    for name in filter(lambda n: (ROOT / n).is_file(), listed.split("\n")):
         path = ROOT / name
         if path.stat().st_size > BYTES_MAX and not name.startswith("models/spark/"):
             problems.append(f"{name}: {path.stat().st_size} bytes; at most {BYTES_MAX}")
-        if name.startswith(DATA) or path.suffix not in TEXT:
-            continue
-        try:
-            text = path.read_text()
-        except UnicodeDecodeError:
-            problems.append(f"{name}: not UTF-8")
-            continue
-        problems += check_text(name, text)
-        if path.suffix == ".cc" and path.name not in builds:
-            problems.append(f"{name}: in no build file")
-    for key in LONG:
-        file, name = key.rsplit(":", 1)
-        lengths = [l for n, l in functions((ROOT / file).read_text()) if n == name]
-        if not lengths or max(lengths) < LONG[key]:
-            problems.append(f"tools/tidy.py: {key} has {max(lengths, default=0)} lines now: lower its entry in LONG")
-    print("\n".join(problems))
+        if FUZZER_FINDING.search(name):
+            problems.append(f"{name}: what a fuzzer left")
+        elif path.suffix in TEXT and not name.startswith(DATA):
+            try:
+                files[name] = path.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                problems.append(f"{name}: not UTF-8")
+    for name, text in files.items():
+        problems += check_lines(name, text)
+        if name.endswith((".h", ".cc")):
+            problems += check_functions(name, text, long)
+        if name.endswith(".md"):
+            problems += check_links(name, text, lambda link: (ROOT / link).exists())
+    problems += check_use(files)
+    problems += [f"tools/tidy.py: no long function {entry}: take its entry away" for entry in long]
+    print("".join(f"{p}\n" for p in problems), end="")
     return 1 if problems else 0
 
 

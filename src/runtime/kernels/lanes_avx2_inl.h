@@ -270,21 +270,24 @@ LAPIDARY_INLINE Ints add_products(Ints sum, const Ints* codes, const int8_t* q) 
 // vpmaddubsw saturates pairs of products at 16 bits: 8-bit codes are taken as signed ones, by magnitude and sign.
 inline constexpr bool wants_signed_bytes = true;
 
-// Adds to each row's sum the products of its 4 * count codes (unsigned, `bits` wide; signed if 8) with the bytes at q.
+// Sums of two products each, of codes `bits` wide (unsigned; signed if 8) with the four bytes at q.
+template <int bits>
+LAPIDARY_INLINE Ints pair_products(Ints codes, const int8_t* q) {
+  const Ints bytes = four_bytes(q);
+  if constexpr (bits == 8) return _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(bytes, codes));
+  return _mm256_maddubs_epi16(codes, bytes);
+}
+
+// Adds to each row's sum the products of its 4 * count codes with the bytes at q.
 template <int bits, int count>
 LAPIDARY_INLINE Ints add_products(Ints sum, const Ints* codes, const int8_t* q) {
   // How many pairs of products, each at most 2 * (2^bits - 1) * 127, a 16-bit sum can hold: 4 bits 8, 5 bits 4, 6
   // bits 2.
   constexpr int together = bits <= 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
   for (int first = 0; first < count; first += together) {
-    Ints pairs;
-    for (int j = first; j < first + together && j < count; ++j) {
-      const Ints bytes = four_bytes(q + 4 * j);
-      const Ints products = bits == 8
-                                ? _mm256_maddubs_epi16(_mm256_abs_epi8(codes[j]), _mm256_sign_epi8(bytes, codes[j]))
-                                : _mm256_maddubs_epi16(codes[j], bytes);
-      pairs = j == first ? products : _mm256_add_epi16(pairs, products);
-    }
+    Ints pairs = pair_products<bits>(codes[first], q + 4 * first);
+    for (int j = first + 1; j < first + together && j < count; ++j)
+      pairs = _mm256_add_epi16(pairs, pair_products<bits>(codes[j], q + 4 * j));
     sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
   return sum;
