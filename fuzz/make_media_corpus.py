@@ -179,7 +179,11 @@ def sounds():
     yield "stereo.flac", written(stereo, 48000, "FLAC", "PCM_16")
     yield "vorbis.ogg", written(stereo, 48000, "OGG", "VORBIS")
     yield "opus.ogg", written(mono, 48000, "OGG", "OPUS")
-    yield "mono.mp3", written(mono, 16000, "MP3", "MPEG_LAYER_III")
+    mp3 = written(mono, 16000, "MP3", "MPEG_LAYER_III")
+    yield "mono.mp3", mp3
+    head = struct.pack("<HHIIHHHHIHHH", 0x55, 1, 16000, 4000, 1, 0, 12, 1, 2, 417, 1, 1393)
+    body = b"WAVEfmt " + struct.pack("<I", len(head)) + head + b"data" + struct.pack("<I", len(mp3)) + mp3
+    yield "mpeg.wav", b"RIFF" + struct.pack("<I", len(body)) + body
     yield "stereo.aiff", written(stereo, 22050, "AIFF", "PCM_16")
     yield "mono.au", written(mono, 8000, "AU", "PCM_16")
     yield "mono.caf", written(mono, 8000, "CAF", "PCM_16")
@@ -192,7 +196,7 @@ def sounds():
     claim = struct.unpack(">Q", flac[18:26])[0] & ~((1 << 36) - 1) | 36_000 * 16_000
     yield "damaged_ten_hours.flac", flac[:18] + struct.pack(">Q", claim) + flac[26:]
     yield "damaged_rate.wav", wav[:24] + struct.pack("<I", 1) + wav[28:]
-    yield "damaged_encoding.wav", wav[:20] + struct.pack("<H", 0x0055) + wav[22:]
+    yield "damaged_encoding.wav", wav[:20] + struct.pack("<H", 0x0161) + wav[22:]
     yield "damaged_header.wav", wav[:30]
     yield "damaged_tag.mp3", b"ID3\4\0\0\0\0\0\4abcd" + b"\xff\xfb\x90\x64" + bytes(40)
     huge = np.where(np.arange(500) % 3 == 0, -3e38, 3e38).astype(np.float32)

@@ -216,7 +216,7 @@ void run_model(const std::string& model, bool media) {
 
 }  // namespace
 
-TEST_CASE("golden: unified (the 12B's architecture), text, pictures, sound, GGUF") { run_model("unified", true); }
+TEST_CASE("golden: unified (the 12B's architecture): text, pictures, sound, GGUF (pitfalls 3, 4, 19, 21, 22 and 33: the masks of pictures)") { run_model("unified", true); }
 TEST_CASE("golden: dense (the 31B's layout), text and GGUF") { run_model("dense", false); }
 TEST_CASE("golden: gemma3, text and GGUF") { run_model("gemma3", false); }
 

@@ -1,5 +1,7 @@
 #include "chat/call_parser.h"
 
+#include <algorithm>
+#include <cmath>
 #include <random>
 
 #include "chat/chat_for_test.h"

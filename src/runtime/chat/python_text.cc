@@ -46,27 +46,30 @@ std::string python_number(const OrderedJson& value) {
   return value.is_number_unsigned() ? std::to_string(value.get<uint64_t>()) : std::to_string(value.get<int64_t>());
 }
 
-// repr(str): in single quotes, or double ones where that saves escapes.
+// repr(str): in single quotes, or double ones where that saves escapes. Of the characters that cannot be printed only
+// those below U+0100 are escaped.
 std::string python_quoted(std::string_view text) {
   const bool doubled = text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos;
   const char quote = doubled ? '"' : '\'';
   std::string result(1, quote);
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '\\' || c == quote) {
+  while (!text.empty()) {
+    const size_t length = std::max<size_t>(utf8_length(text), 1);
+    const char32_t c = utf8_decode(text, length);
+    if (c == '\\' || c == static_cast<unsigned char>(quote)) {
       result += '\\';
-      result += c;
+      result += text[0];
     } else if (c == '\n') {
       result += "\\n";
     } else if (c == '\r') {
       result += "\\r";
     } else if (c == '\t') {
       result += "\\t";
-    } else if (byte < 0x20 || byte == 0x7F) {
-      result += fmt::format("\\x{:02x}", byte);
+    } else if (c < 0x20 || (c >= 0x7F && c <= 0xA0) || c == 0xAD) {
+      result += fmt::format("\\x{:02x}", static_cast<unsigned>(c));
     } else {
-      result += c;
+      result += text.substr(0, length);
     }
+    text.remove_prefix(length);
   }
   return result + quote;
 }

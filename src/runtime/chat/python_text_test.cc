@@ -38,7 +38,7 @@ TEST_CASE("python text: other values as Python prints them") {
   CHECK(str(R"("as it is")") == "as it is");
   CHECK(str(R"(["a", 1, null, false, 1.5, ["b"], {"k": "it's", "q": "\"'"}])") ==
         R"(['a', 1, None, False, 1.5, ['b'], {'k': "it's", 'q': '"\''}])");
-  CHECK(str(R"(["a\n\t\r\\\u0001"])") == R"(['a\n\t\r\\\x01'])");
+  CHECK(str(R"(["a\n\t\r\\\u0001\u00a0é"])") == R"(['a\n\t\r\\\x01\xa0é'])");
   CHECK(python_upper(read(R"(["string", null])")) == "['STRING', NONE]");
 }
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "chat/prompt_writer.h"
 #include "chat/render_formats.h"
 

@@ -1,5 +1,7 @@
 #include "chat/render.h"
 
+#include <algorithm>
+
 #include "base/system.h"
 #include "chat/chat_for_test.h"
 

@@ -1,5 +1,7 @@
 #include "chat/reply_parser.h"
 
+#include <utility>
+
 #include "chat/call_parser.h"
 
 namespace lapidary {

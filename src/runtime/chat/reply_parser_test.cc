@@ -1,5 +1,7 @@
 #include "chat/reply_parser.h"
 
+#include <algorithm>
+
 #include "chat/chat_for_test.h"
 
 namespace lapidary {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/utf8.h"
 #include "chat/python_text.h"
@@ -235,7 +236,9 @@ Result<void> SchemaWriter::item_member(std::string_view key, const OrderedJson& 
   } else if (key == "type" && value.is_string()) {
     write_quoted(out_, python_upper(value));
   } else if (key == "type") {
-    LAPIDARY_TRY(const std::vector<OrderedJson> types, elements(value, where_ + ": type"));
+    const OrderedJson none =
+        OrderedJson::array();  // of false and 0 too: "map" begins by asking whether there is anything
+    LAPIDARY_TRY(const std::vector<OrderedJson> types, elements(python_true(value) ? value : none, where_ + ": type"));
     OrderedJson upper = OrderedJson::array();
     for (const OrderedJson& type : types) upper.push_back(python_upper(type));
     write_value(out_, upper, Keys::quoted);

@@ -60,7 +60,8 @@ void rms_norm(const float* x, const float* weight, int64_t n, float eps, float* 
 void layer_norm(const float* x, const float* weight, const float* bias, int64_t n, float eps, float* out) {
   const Lanes mean = broadcast(sum_of_row(x, n) / static_cast<float>(n));
   map(x, n, out, [mean](Lanes a) { return a - mean; });
-  // A patch of one colour has a spread far below its mean: the mean's own rounding would show, so it is taken out again.
+  // A patch of one colour has a spread far below its mean: the mean's own rounding would show, so it is taken out
+  // again.
   const Lanes rest = broadcast(sum_of_row(out, n) / static_cast<float>(n));
   map(out, n, out, [rest](Lanes a) { return a - rest; });
   const Lanes inverse = broadcast(inverse_root(sum_of_squares(out, n) / static_cast<float>(n) + eps));

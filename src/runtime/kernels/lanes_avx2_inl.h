@@ -27,7 +27,7 @@ LAPIDARY_INLINE void store(float* p, Lanes a) {
 // The first `count` lanes, 0 < count < 16; the others are zero.
 LAPIDARY_INLINE Lanes load_some(const float* p, int64_t count) {
   float values[lane_count] = {};
-  for (int64_t i = 0; i < count; ++i) values[i] = p[i];
+  for (int64_t i = 0; i < count; ++i) __builtin_memcpy(values + i, p + i, sizeof(float));  // p may be unaligned
   return load(values);
 }
 LAPIDARY_INLINE void store_some(float* p, Lanes a, int64_t count) {

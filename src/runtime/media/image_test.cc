@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
-#include <png.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -195,7 +194,7 @@ TEST_CASE("a file cut short is refused, with the place") {
   CHECK(jpeg.text() == "it: row 8 of 12, byte 783: expected sound JPEG data, found the end of the file");
   const Error png = refusal(corpus_file("image/damaged_cut.png"));
   CHECK(png.where.starts_with("it: row "));
-  CHECK(png.message.find("the file ends here") != std::string::npos);
+  CHECK(png.message == "expected sound PNG data, found the end of the file");
   CHECK(refusal(corpus_file("image/damaged_marker.jpg")).message.find("a marker where the picture goes on") !=
         std::string::npos);
   CHECK(refusal(corpus_file("image/damaged_checksum.png")).message == "expected sound PNG data, found IHDR: CRC error");

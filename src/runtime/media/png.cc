@@ -63,7 +63,7 @@ void on_warning(png_structp, png_const_charp) {}
 
 void on_read(png_structp png, png_bytep out, png_size_t size) {
   auto* reader = static_cast<PngReader*>(png_get_io_ptr(png));
-  if (size > reader->file.size() - reader->offset) png_error(png, "the file ends here");
+  if (size > reader->file.size() - reader->offset) png_error(png, "the end of the file");
   std::memcpy(out, reader->file.data() + reader->offset, size);
   reader->offset += size;
 }

@@ -51,10 +51,29 @@ bool has_at(std::string_view text, size_t offset, std::string_view expected) {
   return text.size() >= offset && text.substr(offset).starts_with(expected);
 }
 
+uint64_t little_endian(std::string_view bytes) {
+  uint64_t value = 0;
+  for (size_t i = bytes.size(); i > 0; --i) value = value << 8 | static_cast<unsigned char>(bytes[i - 1]);
+  return value;
+}
+
+// A WAV file may be no more than a wrapper around MPEG audio: its format chunk says so.
+bool is_mpeg_in_wav(std::string_view text) {
+  for (uint64_t offset = 12; text.size() >= 10 && offset <= text.size() - 10;) {
+    const uint64_t size = little_endian(text.substr(offset + 4, 4));
+    if (has_at(text, offset, "fmt ")) {
+      const uint64_t encoding = little_endian(text.substr(offset + 8, 2));
+      return encoding == 0x50 || encoding == 0x55;
+    }
+    offset += 8 + size + (size & 1);
+  }
+  return false;
+}
+
 // RIFF and IFF name their content after the length.
 MediaFormat recognise_chunked(std::string_view text) {
   if (has_at(text, 0, "RIFF")) {
-    if (has_at(text, 8, "WAVE")) return MediaFormat::wav;
+    if (has_at(text, 8, "WAVE")) return is_mpeg_in_wav(text) ? MediaFormat::mp3 : MediaFormat::wav;
     if (has_at(text, 8, "WEBP")) return MediaFormat::webp;
     if (has_at(text, 8, "AVI ")) return MediaFormat::avi;
   }

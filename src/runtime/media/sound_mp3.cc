@@ -54,7 +54,7 @@ class Mp3Reader : public SoundReader {
     // The scan walks the frames' headers: the length is then what is there, not what a tag says.
     if (mpg123_open_handle(handle_, &source_) != MPG123_OK ||
         mpg123_getformat(handle_, &rate_hz, &channels, &encoding) != MPG123_OK || mpg123_scan(handle_) != MPG123_OK)
-      return malformed("header", "an MP3 sound that can be read", mpg123_strerror(handle_));
+      return malformed("header", "an MP3 sound that can be read", fmt::format("\"{}\"", mpg123_strerror(handle_)));
     if (encoding != MPG123_ENC_FLOAT_32)
       return fail(ErrorKind::unsupported, "", "this build of mpg123 does not give floats");
     claim_ = {mpg123_length(handle_), static_cast<int32_t>(rate_hz), channels};

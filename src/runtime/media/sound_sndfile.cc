@@ -71,14 +71,11 @@ class SndfileReader : public SoundReader {
 Result<std::unique_ptr<SoundReader>> open_with_sndfile(std::span<const std::byte> file, MediaFormat format) {
   auto reader = std::make_unique<SndfileReader>(file);
   if (reader->is_open()) return reader;
-  const std::string_view name = media_format_info(format).name;
-  const int code = sf_error(nullptr);  // of the last attempt to open a file
-  if (code == SF_ERR_UNSUPPORTED_ENCODING)
-    return fail(ErrorKind::unsupported, "header",
-                fmt::format("this is {} with an encoding that is not read: convert it with "
-                            "`ffmpeg -i INPUT -ac 1 -ar 16000 sound.wav`",
-                            name));
-  return malformed("header", fmt::format("{} that can be read", name), sf_error_number(code));
+  // libsndfile's own words do not tell damage from an encoding that it does not know.
+  return malformed(
+      "header", fmt::format("{} that can be read", media_format_info(format).name),
+      fmt::format("\"{}\"; if it plays elsewhere, convert it with `ffmpeg -i INPUT -ac 1 -ar 16000 sound.wav`",
+                  sf_strerror(nullptr)));
 }
 
 }  // namespace lapidary

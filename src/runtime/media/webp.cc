@@ -18,13 +18,9 @@ struct ReleaseFrame {
 
 std::string_view status_name(VP8StatusCode status) {
   switch (status) {
-    case VP8_STATUS_OUT_OF_MEMORY:
-      return "no memory for it";
     case VP8_STATUS_NOT_ENOUGH_DATA:
     case VP8_STATUS_SUSPENDED:
-      return "the end of the file";
-    case VP8_STATUS_UNSUPPORTED_FEATURE:
-      return "a feature that is not supported";
+      return "data that ends early";
     default:
       return "damaged data";
   }
@@ -61,6 +57,7 @@ Result<Image> decode_webp(std::span<const std::byte> file, const ImageLimits& li
   config.output.u.RGBA.stride = static_cast<int>(row_bytes);
   config.output.u.RGBA.size = image.pixels.size() - start;
   const VP8StatusCode status = WebPDecode(frame.fragment.bytes, frame.fragment.size, &config);
+  if (status == VP8_STATUS_OUT_OF_MEMORY) return fail(ErrorKind::out_of_memory, "", "no memory for the WebP decoder");
   if (status != VP8_STATUS_OK) return malformed("picture", "sound WebP data", status_name(status));
   composite_on_white(image);
   return image;

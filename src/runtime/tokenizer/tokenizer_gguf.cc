@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
+#include <limits>
 
 #include "base/utf8.h"
 #include "tokenizer/source.h"

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "base/system.h"
 #include "formats/gguf.h"
 #include "tokenizer/golden_check_for_test.h"

@@ -5,6 +5,8 @@
 // ("decoder.decoders[0].type") and compared at the end with what this program does.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <vector>

@@ -1,6 +1,8 @@
 #include "tokenizer/tokenizer.h"
 
+#include <algorithm>
 #include <chrono>
+#include <limits>
 
 #include "base/system.h"
 #include "tokenizer/golden_check_for_test.h"
