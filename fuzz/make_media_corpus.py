@@ -186,8 +186,6 @@ def sounds():
     yield "mpeg.wav", b"RIFF" + struct.pack("<I", len(body)) + body
     yield "stereo.aiff", written(stereo, 22050, "AIFF", "PCM_16")
     yield "mono.au", written(mono, 8000, "AU", "PCM_16")
-    yield "mono.caf", written(mono, 8000, "CAF", "PCM_16")
-    yield "alac.caf", written(mono, 8000, "CAF", "ALAC_16")
     yield "damaged_cut.wav", wav[:61]
     yield "damaged_claims_more.wav", wav[:40] + struct.pack("<I", 0x7FFFFFF0) + wav[44:100]
     yield "damaged_empty.wav", wav[:40] + bytes(4)
@@ -202,7 +200,7 @@ def sounds():
     huge = np.where(np.arange(500) % 3 == 0, -3e38, 3e38).astype(np.float32)
     yield "huge_floats.wav", written(huge, 44100, "WAV", "FLOAT")
     yield "too_long.flac", written(np.zeros(21 * 8000), 8000, "FLAC", "PCM_16")
-    for name, start in [("png", b"\x89PNG\r\n\x1a\n"), ("wma", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"), ("amr", b"#!AMR\n"),
+    for name, start in [("png", b"\x89PNG\r\n\x1a\n"), ("wma", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"), ("amr", b"#!AMR\n"), ("caf", b"caff\0\1\0\0desc"),
                         ("mkv", b"\x1a\x45\xdf\xa3"), ("txt", b"hello"), ("empty", b"")]:
         yield "other." + name, start
     yield "sound.m4a", b"\0\0\0\x18ftypM4A \0\0\0\0M4A isom"

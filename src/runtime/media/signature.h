@@ -14,10 +14,10 @@ enum class MediaFormat : uint8_t {
   // pictures that are read
   png, jpeg, webp, gif,
   // sounds that are read
-  wav, flac, ogg, mp3, aiff, au, caf,
+  wav, flac, ogg, mp3, aiff, au,
   // recognised so that the error can say how to convert them
   heic, avif, tiff, bmp, jpeg_xl, jpeg_2000, photoshop, icon, svg, pdf,
-  m4a, aac, wma, amr,
+  m4a, aac, wma, amr, caf,
   mp4, matroska, avi,
 };
 // clang-format on

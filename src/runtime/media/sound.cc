@@ -16,12 +16,11 @@ constexpr int32_t sample_rate_hz_min = 1'000, sample_rate_hz_max = 1'000'000;
 
 std::unexpected<Error> not_readable(MediaFormat format) {
   const auto [name, media_class] = media_format_info(format);
-  if (media_class == MediaClass::unknown)
-    return malformed("byte 0", "a WAV, FLAC, Ogg, MP3, AIFF, AU or CAF sound", name);
+  if (media_class == MediaClass::unknown) return malformed("byte 0", "a WAV, FLAC, Ogg, MP3, AIFF or AU sound", name);
   if (media_class == MediaClass::picture || media_class == MediaClass::document)
     return fail(ErrorKind::unsupported, "", fmt::format("this is {}, not a sound", name));
   return fail(ErrorKind::unsupported, "",
-              fmt::format("this is {}; sounds are read from WAV, FLAC, Ogg, MP3, AIFF, AU and CAF: convert it with "
+              fmt::format("this is {}; sounds are read from WAV, FLAC, Ogg, MP3, AIFF and AU: convert it with "
                           "`ffmpeg -i INPUT -vn -ac 1 -ar 16000 sound.wav`",
                           name));
 }
@@ -37,7 +36,6 @@ Result<std::unique_ptr<SoundReader>> open(std::span<const std::byte> file) {
     case MediaFormat::ogg:
     case MediaFormat::aiff:
     case MediaFormat::au:
-    case MediaFormat::caf:
       return open_with_sndfile(file, format);
     default:
       return not_readable(format);
