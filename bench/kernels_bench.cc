@@ -1,9 +1,10 @@
 // Speed of the products, alone: GB/s of weights for one activation row (decoding), GOPS for many (prompts).
-//   kernels_bench [seconds per measurement]
-// Weights are arbitrary bytes, more than any cache holds. Prints also a hash of the results: one number per type, the same
-// for every variant of the int8 family.
+//   kernels_bench [seconds per measurement] [rows of the weights]
+// Weights are arbitrary bytes, by default more than any cache holds. Fails if the results, of which a hash is printed,
+// are not the same for all variants and numbers of threads.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <vector>
@@ -46,7 +47,8 @@ Activations make_activations(const Kernels& kernels, int32_t rows, int64_t colum
   Activations a;
   const size_t count = static_cast<size_t>(rows * columns);
   a.values.resize(count);
-  for (size_t i = 0; i < count; ++i) a.values[i] = static_cast<float>(static_cast<int>(i * 2654435761u % 1000) - 500) / 500;
+  for (size_t i = 0; i < count; ++i)
+    a.values[i] = static_cast<float>(static_cast<int>(i * 2654435761u % 1000) - 500) / 500;
   a.rows = {.rows = rows, .columns = columns, .values = a.values.data()};
   if (kernels.quantize_row == nullptr) return a;
   a.quantized.resize(count);
@@ -89,14 +91,18 @@ Measured measure(const Kernels& kernels, const Case& c, const Activations& x, Th
 int main(int argc, char** argv) {
   using namespace lapidary;
   const double seconds = argc > 1 ? std::atof(argv[1]) : 0.5;
-  constexpr int64_t rows = 61440, columns = 3840;  // hundreds of megabytes: memory, not caches
+  const int64_t rows = argc > 2 ? std::atoi(argv[2]) : 61440;  // hundreds of megabytes: memory, not caches
+  constexpr int64_t columns = 3840;
   fmt::print("{}, weights [{}, {}]\n", cpu_name(), rows, columns);
   fmt::print("{:<11} {:<7} {:>7} {:>11} {:>13} {:>13}  {}\n", "kernels", "type", "threads", "M=1 GB/s", "M=8 GOPS",
              "M=256 GOPS", "hash of M=8");
-  for (const DType dtype : {DType::q4_0, DType::q8_0, DType::q4_k, DType::q5_k, DType::q6_k, DType::q5_0, DType::bf16}) {
+  bool same = true;
+  for (const DType dtype :
+       {DType::q4_0, DType::q8_0, DType::q4_k, DType::q5_k, DType::q6_k, DType::q5_0, DType::bf16}) {
     const Case c = make_case(dtype, rows, columns);
     Case small = c;
-    small.weights.rows = 1024;  // enough for M = 256
+    small.weights.rows = std::min<int64_t>(rows, 1024);  // enough for M = 256
+    uint64_t hash = 0;
     for (const Kernels* kernels : available_kernels())
       for (const int threads : {1, 2}) {
         if (kernels->quantize_row == nullptr) continue;
@@ -106,7 +112,11 @@ int main(int argc, char** argv) {
         const Measured many = measure(*kernels, small, make_activations(*kernels, 256, columns), pool, seconds);
         fmt::print("{:<11} {:<7} {:>7} {:>11.1f} {:>13.0f} {:>13.0f}  {:016x}\n", kernels->name, dtype_info(dtype).name,
                    threads, static_cast<double>(c.weights.bytes()) / one.seconds * 1e-9,
-                   2e-9 * rows * columns * 8 / eight.seconds, 2e-9 * 1024 * columns * 256 / many.seconds, eight.hash);
+                   2e-9 * static_cast<double>(rows * columns) * 8 / eight.seconds,
+                   2e-9 * static_cast<double>(small.weights.rows * columns) * 256 / many.seconds, eight.hash);
+        if (hash == 0) hash = eight.hash;
+        same = same && hash == eight.hash;
       }
   }
+  return same ? 0 : 1;
 }

@@ -1,5 +1,6 @@
-// Prefill and decode of one model, as JSON: medians with minimum and maximum, weights read per second, and a hash of the last
-// logits, so that two builds can be compared at a glance. Run it beside the other engine, in turn, on the same file.
+// Prefill and decode of one model, as JSON: medians with minimum and maximum, weights read per second, and a hash of
+// the last logits, so that two builds can be compared at a glance. Run it beside the other engine, in turn, on the same
+// file.
 //
 //   model_bench MODEL [--threads N] [--prefill N] [--decode N] [--depth N] [--reps N] [--context N]
 #include <fmt/format.h>
@@ -24,7 +25,8 @@ struct Options {
 
 std::string summary(std::vector<double> values) {
   std::sort(values.begin(), values.end());
-  return fmt::format("{{\"median\":{:.3f},\"min\":{:.3f},\"max\":{:.3f}}}", values[values.size() / 2], values.front(), values.back());
+  return fmt::format("{{\"median\":{:.3f},\"min\":{:.3f},\"max\":{:.3f}}}", values[values.size() / 2], values.front(),
+                     values.back());
 }
 
 TokenizedPrompt tokens(int64_t count, int32_t vocabulary) {
@@ -74,17 +76,20 @@ Result<void> measure(const Options& options) {
   // Every weight but the embedding is read once a token; a tied embedding is the head.
   uint64_t read_bytes = static_cast<uint64_t>(model->weights().head.bytes());
   for (const LayerWeights& layer : model->weights().layers)
-    for (const TensorView* w : {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.gate, &layer.up, &layer.down})
+    for (const TensorView* w :
+         {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.gate, &layer.up, &layer.down})
       read_bytes += static_cast<uint64_t>(w->bytes());
   std::vector<double> read_gbs;
   for (const double tps : decode_tps) read_gbs.push_back(tps * static_cast<double>(read_bytes) / 1e9);
 
-  fmt::print("{{\"cpu\":\"{}\",\"kernels\":\"{}\",\"threads\":{},\"model\":\"{}\",\"load_s\":{:.3f}", cpu_name(), engine->kernels().name,
-             engine->threads(), model->config().name, load_seconds);
+  fmt::print("{{\"cpu\":\"{}\",\"kernels\":\"{}\",\"threads\":{},\"model\":\"{}\",\"load_s\":{:.3f}", cpu_name(),
+             engine->kernels().name, engine->threads(), model->config().name, load_seconds);
   if (!prefill_tps.empty()) fmt::print(",\"pp{}_tps\":{}", options.prefill, summary(prefill_tps));
-  fmt::print(",\"tg{}_depth{}_tps\":{},\"decode_read_gb_per_s\":{},\"peak_rss_mb\":{},\"file_mb\":{},\"kv_peak_mb\":{},\"logits_hash\":\"{:016x}\"}}\n",
-             options.decode, options.depth, summary(decode_tps), summary(read_gbs), resident_bytes_peak() / 1000000, model->file_bytes() / 1000000,
-             engine->kv_pool().bytes_peak() / 1000000, logits_hash);
+  fmt::print(
+      ",\"tg{}_depth{}_tps\":{},\"decode_read_gb_per_s\":{},\"peak_rss_mb\":{},\"file_mb\":{},\"kv_peak_mb\":{},"
+      "\"logits_hash\":\"{:016x}\"}}\n",
+      options.decode, options.depth, summary(decode_tps), summary(read_gbs), resident_bytes_peak() / 1000000,
+      model->file_bytes() / 1000000, engine->kv_pool().bytes_peak() / 1000000, logits_hash);
   return {};
 }
 
@@ -96,16 +101,25 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     const auto number = [&] { return i + 1 < argc ? std::atoll(argv[++i]) : 0; };
-    if (word == "--threads") options.threads = static_cast<int32_t>(number());
-    else if (word == "--prefill") options.prefill = number();
-    else if (word == "--decode") options.decode = number();
-    else if (word == "--depth") options.depth = number();
-    else if (word == "--reps") options.reps = number();
-    else if (word == "--context") options.context = number();
-    else options.model = word;
+    if (word == "--threads")
+      options.threads = static_cast<int32_t>(number());
+    else if (word == "--prefill")
+      options.prefill = number();
+    else if (word == "--decode")
+      options.decode = number();
+    else if (word == "--depth")
+      options.depth = number();
+    else if (word == "--reps")
+      options.reps = number();
+    else if (word == "--context")
+      options.context = number();
+    else
+      options.model = word;
   }
   if (options.model.empty() || options.decode < 1 || options.reps < 1 || options.prefill < 0 || options.depth < 0) {
-    fmt::print(stderr, "usage: model_bench MODEL [--threads N] [--prefill N] [--decode N] [--depth N] [--reps N] [--context N]\n");
+    fmt::print(
+        stderr,
+        "usage: model_bench MODEL [--threads N] [--prefill N] [--decode N] [--depth N] [--reps N] [--context N]\n");
     return 2;
   }
   const auto done = lapidary::measure(options);

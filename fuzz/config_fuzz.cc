@@ -1,4 +1,5 @@
-// config.json, generation_config.json and processor_config.json (separated by lines of "---") -> config -> names of weights.
+// config.json, generation_config.json and processor_config.json (separated by lines of "---") -> config -> names of
+// weights.
 #include <cstdint>
 #include <string_view>
 

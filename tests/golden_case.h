@@ -1,4 +1,5 @@
-// Golden cases of tests/golden: a .safetensors with tensors and a .json with the rest. For tests only: reads every type.
+// Golden cases of tests/golden: a .safetensors with tensors and a .json with the rest. For tests only: reads every
+// type.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -37,7 +38,8 @@ struct Case {
 
 inline std::string root() { return "tests/golden/"; }
 
-inline Array read_array(const std::string& type, const std::vector<int64_t>& shape, const std::byte* bytes, size_t size) {
+inline Array read_array(const std::string& type, const std::vector<int64_t>& shape, const std::byte* bytes,
+                        size_t size) {
   Array array{shape, {}};
   size_t width = type == "U8" ? 1 : type == "BF16" ? 2 : 4;
   for (size_t i = 0; i < size / width; ++i) {
@@ -72,7 +74,8 @@ inline Case load(const std::string& model, const std::string& name) {
   for (const auto& [key, value] : header.items()) {
     if (key == "__metadata__") continue;
     const auto begin = value["data_offsets"][0].get<size_t>(), end = value["data_offsets"][1].get<size_t>();
-    result.arrays[key] = read_array(value["dtype"], value["shape"].get<std::vector<int64_t>>(), file->bytes().data() + 8 + header_size + begin, end - begin);
+    result.arrays[key] = read_array(value["dtype"], value["shape"].get<std::vector<int64_t>>(),
+                                    file->bytes().data() + 8 + header_size + begin, end - begin);
   }
   return result;
 }

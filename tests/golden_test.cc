@@ -19,9 +19,10 @@ struct Tolerance {
 constexpr Tolerance exact{1e-3, 1e-3, 2e-4, 5e-3};
 // K and V in f16: 2^-11 of each value. Logits here spread by 3, and were seen to move by 0.015 at most.
 constexpr Tolerance half_cache{0.05, 0.005, 1e-2, 0.1};
-// Activations in 8 bits too. A block of 32 has its largest value near 2.2 times its rms, so a step is 2.2 / 127 of the rms, and rounding
-// moves a product by 2.2 / 127 / sqrt(12) = 0.5 % of its rms. Seven products in nine layers, independent: 4 % of a hidden row's rms, and six
-// times that at the worst of thousands of values. Of logits that spread by 3: 0.12 in the mean, 0.75 at the worst.
+// Activations in 8 bits too. A block of 32 has its largest value near 2.2 times its rms, so a step is 2.2 / 127 of the
+// rms, and rounding moves a product by 2.2 / 127 / sqrt(12) = 0.5 % of its rms. Seven products in nine layers,
+// independent: 4 % of a hidden row's rms, and six times that at the worst of thousands of values. Of logits that spread
+// by 3: 0.12 in the mean, 0.75 at the worst.
 constexpr Tolerance int8_activations{0.75, 0.12, 0.3, 1.5};
 
 struct Setting {
@@ -56,7 +57,8 @@ TokenizedPrompt prompt_of(const golden::Case& c, Engine& engine) {
   size_t images = 0, sounds = 0;
   for (PromptItem& item : prompt)
     if (item.kind == PromptItem::Kind::media)
-      item.path = item.media == MediaKind::image ? c.meta["images"][images++].get<std::string>() : c.meta["audio"][sounds++].get<std::string>();
+      item.path = item.media == MediaKind::image ? c.meta["images"][images++].get<std::string>()
+                                                 : c.meta["audio"][sounds++].get<std::string>();
   const int32_t budget = c.meta["budget"].is_null() ? 280 : c.meta["budget"].get<int32_t>();
   auto prepared = prepare_prompt(prompt, golden::root() + c.model + "/media", engine, budget, {});
   REQUIRE_MESSAGE(prepared.has_value(), (prepared ? "" : prepared.error().text()));
@@ -64,8 +66,8 @@ TokenizedPrompt prompt_of(const golden::Case& c, Engine& engine) {
 }
 
 struct Outcome {
-  std::vector<float> logits;                // [tokens, vocabulary]
-  std::vector<std::vector<float>> hidden;   // [layers + 2] of [tokens, hidden]
+  std::vector<float> logits;               // [tokens, vocabulary]
+  std::vector<std::vector<float>> hidden;  // [layers + 2] of [tokens, hidden]
 };
 
 Outcome run_all(Engine& engine, const TokenizedPrompt& prompt) {
@@ -87,8 +89,10 @@ Outcome run_all(Engine& engine, const TokenizedPrompt& prompt) {
   return outcome;
 }
 
-void compare_rows(const std::string& what, const float* got, const golden::Array& expected, const Tolerance& tolerance) {
-  const golden::Difference d = golden::difference(got, expected.values.data(), static_cast<int64_t>(expected.values.size()));
+void compare_rows(const std::string& what, const float* got, const golden::Array& expected,
+                  const Tolerance& tolerance) {
+  const golden::Difference d =
+      golden::difference(got, expected.values.data(), static_cast<int64_t>(expected.values.size()));
   CHECK_MESSAGE(d.largest <= tolerance.logit_max, what, ": largest difference ", d.largest);
   CHECK_MESSAGE(d.mean <= tolerance.logit_mean, what, ": mean difference ", d.mean);
 }
@@ -96,11 +100,13 @@ void compare_rows(const std::string& what, const float* got, const golden::Array
 void compare_logits(const golden::Case& c, const Outcome& outcome, int64_t vocabulary, const Tolerance& tolerance) {
   const int64_t tokens = static_cast<int64_t>(outcome.logits.size()) / vocabulary;
   for (const char* key : {"logits", "logits_last8"})
-    if (c.has(key)) compare_rows(key, outcome.logits.data() + (tokens - c.at(key).rows()) * vocabulary, c.at(key), tolerance);
+    if (c.has(key))
+      compare_rows(key, outcome.logits.data() + (tokens - c.at(key).rows()) * vocabulary, c.at(key), tolerance);
   if (c.has("logits_position"))
     for (int64_t i = 0; i < c.at("logits_position").columns(); ++i) {
       const auto position = static_cast<int64_t>(c.at("logits_position").values[static_cast<size_t>(i)]);
-      const auto d = golden::difference(outcome.logits.data() + position * vocabulary, c.at("logits_at_position").row(i), vocabulary);
+      const auto d = golden::difference(outcome.logits.data() + position * vocabulary,
+                                        c.at("logits_at_position").row(i), vocabulary);
       CHECK_MESSAGE(d.largest <= tolerance.logit_max, "logits at position ", position, ": ", d.largest);
     }
 }
@@ -116,18 +122,23 @@ void compare_hidden(const golden::Case& c, const Outcome& outcome, int64_t hidde
     for (int64_t layer = 0; layer < all.shape[0]; ++layer)
       for (int64_t token = 0; token < all.shape[1]; ++token)
         compare("hidden state " + std::to_string(layer) + " of token " + std::to_string(token),
-                outcome.hidden[static_cast<size_t>(layer)].data() + token * hidden, all.row(layer * all.shape[1] + token));
+                outcome.hidden[static_cast<size_t>(layer)].data() + token * hidden,
+                all.row(layer * all.shape[1] + token));
   }
   if (c.has("hidden_final"))
     for (int64_t i = 0; i < c.at("hidden_final").rows(); ++i) {
-      const int64_t token = c.has("hidden_final_index") ? static_cast<int64_t>(c.at("hidden_final_index").values[static_cast<size_t>(i)]) : i;
-      compare("final hidden state of token " + std::to_string(token), outcome.hidden.back().data() + token * hidden, c.at("hidden_final").row(i));
+      const int64_t token = c.has("hidden_final_index")
+                                ? static_cast<int64_t>(c.at("hidden_final_index").values[static_cast<size_t>(i)])
+                                : i;
+      compare("final hidden state of token " + std::to_string(token), outcome.hidden.back().data() + token * hidden,
+              c.at("hidden_final").row(i));
     }
 }
 
 // Greedy through the session, one token at a time, against ids that the reference generated.
-void compare_greedy(const golden::Case& c, Engine& engine, const TokenizedPrompt& prompt, const std::vector<int32_t>& expected,
-                    const std::vector<float>& gaps, const std::vector<int32_t>& suppress, const Tolerance& tolerance) {
+void compare_greedy(const golden::Case& c, Engine& engine, const TokenizedPrompt& prompt,
+                    const std::vector<int32_t>& expected, const std::vector<float>& gaps,
+                    const std::vector<int32_t>& suppress, const Tolerance& tolerance) {
   Session session(engine, 4096);
   REQUIRE(session.set_prompt(prompt).has_value());
   Sampler sampler({.greedy = true, .suppress = suppress});
@@ -153,7 +164,8 @@ void check_soft_tokens(const golden::Case& c, const TokenizedPrompt& prompt, int
       if (block.bidirectional == images) ours.insert(ours.end(), block.embeddings->begin(), block.embeddings->end());
     const golden::Array& expected = c.at(key);
     for (int64_t i = 0; i < expected.rows(); ++i) {
-      const int64_t row = c.has(key + "_index") ? static_cast<int64_t>(c.at(key + "_index").values[static_cast<size_t>(i)]) : i;
+      const int64_t row =
+          c.has(key + "_index") ? static_cast<int64_t>(c.at(key + "_index").values[static_cast<size_t>(i)]) : i;
       REQUIRE(static_cast<int64_t>(ours.size()) >= (row + 1) * hidden);
       const auto d = golden::difference(ours.data() + row * hidden, expected.row(i), hidden);
       CHECK_MESSAGE(d.largest <= 1e-3, key, " row ", row, ": ", d.largest);
@@ -174,7 +186,8 @@ void run_case(const golden::Case& c, Engine& engine, const Setting& setting, boo
     const golden::Case whole = golden::load(c.model, "audio");
     TokenizedPrompt cut = prompt_of(whole, engine);
     cut.ids.resize(c.at("input_ids").values.size());
-    cut.blocks[0].count = std::min<int64_t>(cut.blocks[0].count, static_cast<int64_t>(cut.ids.size()) - cut.blocks[0].first);
+    cut.blocks[0].count =
+        std::min<int64_t>(cut.blocks[0].count, static_cast<int64_t>(cut.ids.size()) - cut.blocks[0].first);
     Session session(engine, 4096);
     REQUIRE(session.set_prompt(cut).has_value());
     compare_rows("prefix", session.logits().data(), c.at("prefix_logits_last"), tolerance);
@@ -184,14 +197,16 @@ void run_case(const golden::Case& c, Engine& engine, const Setting& setting, boo
   compare_logits(c, outcome, engine.config().vocabulary, tolerance);
   compare_hidden(c, outcome, engine.config().hidden, tolerance);
   if (c.has("greedy_ids") && c.has("greedy_gap")) {
-    const auto suppress = c.meta.contains("suppress_tokens") ? c.meta["suppress_tokens"].get<std::vector<int32_t>>() : std::vector<int32_t>{};
+    const auto suppress = c.meta.contains("suppress_tokens") ? c.meta["suppress_tokens"].get<std::vector<int32_t>>()
+                                                             : std::vector<int32_t>{};
     compare_greedy(c, engine, prompt, c.at("greedy_ids").ids(), c.at("greedy_gap").values, suppress, tolerance);
   }
   // Pitfalls 3 and 19: ours is not one of the two wrong masks.
   for (const char* wrong : {"wrong_logits_last_causal", "wrong_logits_last_blocks_on_full_layers"})
     if (c.has(wrong) && tolerance.logit_max <= exact.logit_max) {
       const int64_t vocabulary = engine.config().vocabulary;
-      const auto d = golden::difference(outcome.logits.data() + outcome.logits.size() - vocabulary, c.at(wrong).values.data(), vocabulary);
+      const auto d = golden::difference(outcome.logits.data() + outcome.logits.size() - vocabulary,
+                                        c.at(wrong).values.data(), vocabulary);
       CHECK_MESSAGE(d.largest > 0.1, "the mask is ", wrong);
     }
 }
@@ -216,7 +231,11 @@ void run_model(const std::string& model, bool media) {
 
 }  // namespace
 
-TEST_CASE("golden: unified (the 12B's architecture): text, pictures, sound, GGUF (pitfalls 3, 4, 19, 21, 22 and 33: the masks of pictures)") { run_model("unified", true); }
+TEST_CASE(
+    "golden: unified (the 12B's architecture): text, pictures, sound, GGUF (pitfalls 3, 4, 19, 21, 22 and 33: the "
+    "masks of pictures)") {
+  run_model("unified", true);
+}
 TEST_CASE("golden: dense (the 31B's layout), text and GGUF") { run_model("dense", false); }
 TEST_CASE("golden: gemma3, text and GGUF") { run_model("gemma3", false); }
 

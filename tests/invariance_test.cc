@@ -1,5 +1,5 @@
-// The promise that speculation, the prefix cache and batching rest on: for one kernel variant, a token's result is the same
-// to the last bit for any number of threads, any chunks, and any neighbours in the batch.
+// The promise that speculation, the prefix cache and batching rest on: for one kernel variant, a token's result is the
+// same to the last bit for any number of threads, any chunks, and any neighbours in the batch.
 #include <doctest/doctest.h>
 
 #include <cstring>
@@ -19,8 +19,8 @@ struct Setup {
 std::vector<Setup> setups() {
   std::vector<Setup> all;
   for (const Kernels* kernels : available_kernels())
-    for (const char* model : {"unified/model", "unified/model/gguf/model-q4_0.gguf", "unified/model/gguf/model-kmix.gguf",
-                              "gemma3/model/gguf/model-q8_0.gguf"})
+    for (const char* model : {"unified/model", "unified/model/gguf/model-q4_0.gguf",
+                              "unified/model/gguf/model-kmix.gguf", "gemma3/model/gguf/model-q8_0.gguf"})
       all.push_back({golden::root() + model, kernels});
   return all;
 }
@@ -46,10 +46,13 @@ TokenizedPrompt long_text(size_t tokens) {
 std::vector<float> run(Engine& engine, const TokenizedPrompt& prompt) {
   std::vector<float> all;
   Session session(engine, 4096);
-  REQUIRE(session.evaluate(prompt, 0, [&](int64_t, int64_t rows, const float* logits) -> Result<void> {
-            all.insert(all.end(), logits, logits + rows * engine.config().vocabulary);
-            return {};
-          }).has_value());
+  REQUIRE(session
+              .evaluate(prompt, 0,
+                        [&](int64_t, int64_t rows, const float* logits) -> Result<void> {
+                          all.insert(all.end(), logits, logits + rows * engine.config().vocabulary);
+                          return {};
+                        })
+              .has_value());
   Session writing(engine, 4096);
   REQUIRE(writing.set_prompt(prompt).has_value());
   for (const int32_t token : {5, 600, 77, 900}) {
@@ -87,7 +90,8 @@ TEST_CASE("pitfalls 5 and 6: same bits with pictures and sound for any chunk; a 
       const golden::Case mixed = golden::load("unified", "mixed");
       Prompt prompt = prompt_from_text(mixed.meta["text"].get<std::string>(), engine->model().tokenizer());
       for (PromptItem& item : prompt)
-        if (item.kind == PromptItem::Kind::media) item.path = item.media == MediaKind::image ? "image2.png" : "audio1.wav";
+        if (item.kind == PromptItem::Kind::media)
+          item.path = item.media == MediaKind::image ? "image2.png" : "audio1.wav";
       const auto prepared = prepare_prompt(prompt, golden::root() + "unified/media", *engine, 70, {});
       REQUIRE(prepared.has_value());
       const std::vector<float> got = run(*engine, *prepared);
@@ -105,7 +109,8 @@ TEST_CASE("same bits alone and in a batch with other sequences") {
     const auto engine = engine_for(setup, 2, 512);
     const auto rows_of = [](const TokenizedPrompt& prompt, size_t first, size_t count) {
       std::vector<BatchRow> rows;
-      for (size_t i = first; i < first + count; ++i) rows.push_back({prompt.ids[i], nullptr, static_cast<int64_t>(i) + 1});
+      for (size_t i = first; i < first + count; ++i)
+        rows.push_back({prompt.ids[i], nullptr, static_cast<int64_t>(i) + 1});
       return rows;
     };
     const int64_t vocabulary = engine->config().vocabulary;
@@ -119,7 +124,8 @@ TEST_CASE("same bits alone and in a batch with other sequences") {
       return logits;
     };
     // The first prompt decodes its last three tokens while the second is read in two parts, all in one batch a step.
-    KvCache first(engine->config(), engine->kv_pool(), engine->kv_type()), second(engine->config(), engine->kv_pool(), engine->kv_type());
+    KvCache first(engine->config(), engine->kv_pool(), engine->kv_type()),
+        second(engine->config(), engine->kv_pool(), engine->kv_type());
     std::vector<float> logits(static_cast<size_t>(2 * vocabulary));
     const auto step = [&](size_t a, size_t a_count, size_t b, size_t b_count) {
       const auto rows_a = rows_of(one, a, a_count), rows_b = rows_of(two, b, b_count);
@@ -130,7 +136,8 @@ TEST_CASE("same bits alone and in a batch with other sequences") {
     step(0, 88, 0, 11);
     step(88, 1, 11, 20);
     step(89, 1, 31, 6);
-    const std::vector<float> a(logits.begin(), logits.begin() + vocabulary), b(logits.begin() + vocabulary, logits.end());
+    const std::vector<float> a(logits.begin(), logits.begin() + vocabulary),
+        b(logits.begin() + vocabulary, logits.end());
     CHECK(same_bits(a, alone(one)));
     CHECK(same_bits(b, alone(two)));
   }
@@ -138,7 +145,8 @@ TEST_CASE("same bits alone and in a batch with other sequences") {
 
 TEST_CASE("every int8 variant gives the same bits as the others") {
   const TokenizedPrompt prompt = long_text(80);
-  for (const char* model : {"unified/model", "unified/model/gguf/model-q4_0.gguf", "unified/model/gguf/model-kmix.gguf"}) {
+  for (const char* model :
+       {"unified/model", "unified/model/gguf/model-q4_0.gguf", "unified/model/gguf/model-kmix.gguf"}) {
     std::vector<float> expected;
     for (const Kernels* kernels : available_kernels()) {
       if (kernels->quantize_row == nullptr) continue;
@@ -157,7 +165,8 @@ TEST_CASE("pitfall 15: a prompt that begins like the last one is continued, with
     Session session(*engine, 4096);
     session.checkpoint_at(180);
     REQUIRE(session.set_prompt(base).has_value());
-    for (int i = 0; i < 120; ++i) REQUIRE(session.append(i % 50 + 300).has_value());  // the ring forgets position 180's window
+    for (int i = 0; i < 120; ++i)
+      REQUIRE(session.append(i % 50 + 300).has_value());  // the ring forgets position 180's window
     TokenizedPrompt edited = base;
     edited.ids.resize(200);
     edited.ids[190] = 99;

@@ -1,5 +1,6 @@
-// Pitfalls that implementers of this architecture have reported, as far as they concern the whole path from messages to answer. Rows
-// that concern one part are tested beside that part, under the same names. (docs/pitfalls.md lists all rows and where they are tested.)
+// Pitfalls that implementers of this architecture have reported, as far as they concern the whole path from messages to
+// answer. Rows that concern one part are tested beside that part, under the same names. (docs/pitfalls.md lists all
+// rows and where they are tested.)
 #include <doctest/doctest.h>
 
 #include <cstdio>
@@ -78,7 +79,8 @@ TEST_CASE("pitfall 2: sound beyond the trained 30 seconds is answered with a war
   const auto engine = spark();
   for (const int32_t seconds : {29, 31}) {
     const std::string path = write_wav("lapidary-long.wav", seconds * 16000);
-    const auto request = request_of(R"({"messages":[{"role":"user","content":[{"type":"audio","path":")" + path + R"("}]}]})", *engine);
+    const auto request =
+        request_of(R"({"messages":[{"role":"user","content":[{"type":"audio","path":")" + path + R"("}]}]})", *engine);
     Told told;
     answer(*engine, request, told);
     std::filesystem::remove(path);
@@ -102,7 +104,8 @@ TEST_CASE("pitfall 14: nothing is forgotten around the sliding window, well beyo
     begin.ids.resize(static_cast<size_t>(length - 5));
     Session stepped(*engine, 8192);
     REQUIRE(stepped.set_prompt(begin).has_value());
-    for (int64_t i = length - 5; i < length; ++i) REQUIRE(stepped.append(prompt.ids[static_cast<size_t>(i)]).has_value());
+    for (int64_t i = length - 5; i < length; ++i)
+      REQUIRE(stepped.append(prompt.ids[static_cast<size_t>(i)]).has_value());
     CHECK(std::memcmp(stepped.logits().data(), whole.data(), whole.size() * sizeof(float)) == 0);
     // The full layer still sees the very first token.
     prompt.ids[0] = 999;
@@ -128,9 +131,12 @@ TEST_CASE("pitfall 20: as many soft tokens as placeholders, for every medium") {
   for (const SoftBlock& block : prepared->blocks) {
     const int32_t soft = block.bidirectional ? tokens.image : tokens.audio;
     CHECK(static_cast<int64_t>(block.embeddings->size()) == block.count * engine->config().hidden);
-    for (int64_t i = block.first; i < block.first + block.count; ++i) CHECK(prepared->ids[static_cast<size_t>(i)] == soft);
-    CHECK(prepared->ids[static_cast<size_t>(block.first - 1)] == (block.bidirectional ? tokens.image_begin : tokens.audio_begin));
-    CHECK(prepared->ids[static_cast<size_t>(block.first + block.count)] == (block.bidirectional ? tokens.image_end : tokens.audio_end));
+    for (int64_t i = block.first; i < block.first + block.count; ++i)
+      CHECK(prepared->ids[static_cast<size_t>(i)] == soft);
+    CHECK(prepared->ids[static_cast<size_t>(block.first - 1)] ==
+          (block.bidirectional ? tokens.image_begin : tokens.audio_begin));
+    CHECK(prepared->ids[static_cast<size_t>(block.first + block.count)] ==
+          (block.bidirectional ? tokens.image_end : tokens.audio_end));
     in_blocks += block.count;
   }
   int64_t placeholders = 0;
@@ -140,14 +146,16 @@ TEST_CASE("pitfall 20: as many soft tokens as placeholders, for every medium") {
 
 TEST_CASE("pitfalls 33 and 34: a medium is never dropped: it is used, or the request fails with its name") {
   const auto engine = spark();
-  const auto missing = request_of(R"({"messages":[{"role":"user","content":[{"type":"image","path":"nowhere.png"}]}]})", *engine);
+  const auto missing =
+      request_of(R"({"messages":[{"role":"user","content":[{"type":"image","path":"nowhere.png"}]}]})", *engine);
   Session session(*engine, 1024);
   const auto failed = run_turn(session, *engine, missing, [](const TurnEvent&) {});
   REQUIRE(!failed.has_value());
   CHECK(failed.error().text().find("nowhere.png") != std::string::npos);
 
   const auto blind = engine_for(golden::root() + "dense/model/gguf/model-q8_0.gguf");
-  const auto picture = request_of(R"({"messages":[{"role":"user","content":[{"type":"image","path":"shapes.png"}]}]})", *blind);
+  const auto picture =
+      request_of(R"({"messages":[{"role":"user","content":[{"type":"image","path":"shapes.png"}]}]})", *blind);
   Session blind_session(*blind, 1024);
   const auto refused = run_turn(blind_session, *blind, picture, [](const TurnEvent&) {});
   REQUIRE(!refused.has_value());
@@ -158,7 +166,9 @@ TEST_CASE("pitfall 28: generation stops after a tool call: every stop token of t
   const auto engine = spark();
   const auto& stops = engine->config().generation.stop_tokens;
   CHECK(stops.size() == 3);
-  const auto request = request_of(R"({"messages":[{"role":"user","content":"Start a timer for 19 seconds."}],"tools":)" + tools_json() + "}", *engine);
+  const auto request = request_of(
+      R"({"messages":[{"role":"user","content":"Start a timer for 19 seconds."}],"tools":)" + tools_json() + "}",
+      *engine);
   Told told;
   const Message reply = answer(*engine, request, told);
   REQUIRE(reply.tool_calls.size() == 1);
@@ -171,7 +181,9 @@ TEST_CASE("pitfall 28: generation stops after a tool call: every stop token of t
 
 TEST_CASE("pitfalls 36, 37 and 39: thinking is off unless asked for, and the answer is not empty") {
   const auto engine = spark();
-  const auto request = request_of(R"({"messages":[{"role":"user","content":[{"type":"text","text":"Transcribe the audio."},{"type":"audio","path":"train.wav"}]}]})", *engine);
+  const auto request = request_of(
+      R"({"messages":[{"role":"user","content":[{"type":"text","text":"Transcribe the audio."},{"type":"audio","path":"train.wav"}]}]})",
+      *engine);
   Told told;
   const Message reply = answer(*engine, request, told);
   CHECK(told.all<ThinkingDelta>().empty());
@@ -180,9 +192,12 @@ TEST_CASE("pitfalls 36, 37 and 39: thinking is off unless asked for, and the ans
 }
 
 TEST_CASE("pitfall 40: an endless thought is closed at its limit, and the answer follows") {
-  const auto engine = engine_for(golden::root() + "unified/model");  // random weights: it would never close a thought by itself
-  auto request = request_of(R"({"messages":[{"role":"user","content":"Hi"},{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{}}}]},)"
-                            R"({"role":"tool","name":"f","content":"ok"}],"think":true})", *engine);
+  const auto engine =
+      engine_for(golden::root() + "unified/model");  // random weights: it would never close a thought by itself
+  auto request = request_of(
+      R"({"messages":[{"role":"user","content":"Hi"},{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{}}}]},)"
+      R"({"role":"tool","name":"f","content":"ok"}],"think":true})",
+      *engine);
   request.options.thinking_tokens_max = 5;
   request.options.tokens_max = 12;
   const int32_t close = engine->model().tokenizer().find("<channel|>");
@@ -214,7 +229,9 @@ TEST_CASE("a context that is full ends the reply with its reason; a prompt that 
 
 TEST_CASE("stop strings and the same seed through a whole turn") {
   const auto engine = spark();
-  auto request = request_of(R"({"messages":[{"role":"user","content":[{"type":"image","path":"shapes.png"},{"type":"text","text":"Describe the picture."}]}]})", *engine);
+  auto request = request_of(
+      R"({"messages":[{"role":"user","content":[{"type":"image","path":"shapes.png"},{"type":"text","text":"Describe the picture."}]}]})",
+      *engine);
   request.options.image_tokens = 70;
   request.options.stop_strings = {" star on"};
   Told told;

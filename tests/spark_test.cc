@@ -85,7 +85,8 @@ void run_item(const Json& item, const std::string& folder, Engine& engine, Total
   const auto& stops = engine.config().generation.stop_tokens;
   if (!ids.empty() && std::find(stops.begin(), stops.end(), ids.back()) != stops.end()) ids.pop_back();
   const std::string text = engine.model().tokenizer().decode(ids, SpecialParsing::on);
-  const std::string expected = item["expected"].is_string() ? item["expected"].get<std::string>() : dump(item["expected"]);
+  const std::string expected =
+      item["expected"].is_string() ? item["expected"].get<std::string>() : dump(item["expected"]);
   for (Score* score : {&totals.tasks[item["task"].get<std::string>()], &totals.all}) {
     ++score->items;
     score->agree += agree;
@@ -115,11 +116,14 @@ TEST_CASE("Spark answers every item as the reference does") {
   for (const Kernels* kernels : available_kernels()) {
     CAPTURE(kernels->name);
     const Totals totals = run_items("models/spark/tests/", "items.json", *kernels);
-    fmt::print("Spark, kernels {}:\n{:12} {:>6} {:>8} {:>7} {:>8} {:>7}\n", kernels->name, "task", "items", "agree", "close", "exact", "WER");
+    fmt::print("Spark, kernels {}:\n{:12} {:>6} {:>8} {:>7} {:>8} {:>7}\n", kernels->name, "task", "items", "agree",
+               "close", "exact", "WER");
     for (const auto& [task, score] : totals.tasks)
-      fmt::print("{:12} {:>6} {:>8} {:>7} {:>7.1f}% {:>6.2f}%\n", task, score.items, score.agree, score.close, 100.0 * score.exact / score.items,
+      fmt::print("{:12} {:>6} {:>8} {:>7} {:>7.1f}% {:>6.2f}%\n", task, score.items, score.agree, score.close,
+                 100.0 * score.exact / score.items,
                  100.0 * static_cast<double>(score.errors) / static_cast<double>(std::max<size_t>(1, score.words)));
-    fmt::print("agreement {} of {} ({} of them closer than {})\n", totals.all.agree, totals.all.items, totals.all.close, close_margin);
+    fmt::print("agreement {} of {} ({} of them closer than {})\n", totals.all.agree, totals.all.items, totals.all.close,
+               close_margin);
     CHECK(totals.all.items > 0);
   }
 }

@@ -1,5 +1,5 @@
-// A bounds-checked reader over bytes in memory. Every binary parser reads through it: there is no other way to the bytes,
-// so no length or offset in a file can lead outside the file.
+// A bounds-checked reader over bytes in memory. Every binary parser reads through it: there is no other way to the
+// bytes, so no length or offset in a file can lead outside the file.
 #pragma once
 
 #include <bit>

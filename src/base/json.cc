@@ -21,7 +21,9 @@ class Builder : public nlohmann::json_sax<Value> {
   bool boolean(bool value) override { return put(value); }
   bool number_integer(typename Value::number_integer_t value) override { return put(value); }
   bool number_unsigned(typename Value::number_unsigned_t value) override { return put(value); }
-  bool number_float(typename Value::number_float_t value, const typename Value::string_t&) override { return put(value); }
+  bool number_float(typename Value::number_float_t value, const typename Value::string_t&) override {
+    return put(value);
+  }
   bool string(typename Value::string_t& value) override { return put(std::move(value)); }
   bool binary(typename Value::binary_t&) override { return false; }
   bool start_object(size_t) override { return open(Value::object()); }
@@ -37,7 +39,8 @@ class Builder : public nlohmann::json_sax<Value> {
   bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& e) override {
     if (problem.empty()) {
       std::string_view text = e.what();
-      if (const auto colon = text.find("]"); colon != std::string_view::npos) text.remove_prefix(std::min(colon + 2, text.size()));
+      if (const auto colon = text.find("]"); colon != std::string_view::npos)
+        text.remove_prefix(std::min(colon + 2, text.size()));
       problem = fmt::format("{} (byte {})", text, position);
     }
     return false;
@@ -119,7 +122,8 @@ Result<int64_t> json_integer(const Json& object, const char* key, int64_t fallba
   const Json* value = member(object, key);
   if (value == nullptr) return fallback;
   const bool fits = value->is_number_integer() &&
-                    !(value->is_number_unsigned() && value->get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()));
+                    !(value->is_number_unsigned() &&
+                      value->get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()));
   if (!fits) return malformed(position(where, key), "a whole number", dump(*value).substr(0, 60));
   const auto number = value->get<int64_t>();
   if (number < min || number > max)
@@ -141,7 +145,8 @@ Result<bool> json_bool(const Json& object, const char* key, bool fallback, std::
   return value->get<bool>();
 }
 
-Result<std::string> json_string(const Json& object, const char* key, std::string_view fallback, std::string_view where) {
+Result<std::string> json_string(const Json& object, const char* key, std::string_view fallback,
+                                std::string_view where) {
   const Json* value = member(object, key);
   if (value == nullptr) return std::string(fallback);
   if (!value->is_string()) return malformed(position(where, key), "a string", dump(*value).substr(0, 60));

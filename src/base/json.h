@@ -1,5 +1,5 @@
-// JSON, read with limits. The parser is nlohmann's; this adds what untrusted input needs: a depth limit, a limit on members,
-// and errors with the byte where it went wrong. Never throws.
+// JSON, read with limits. The parser is nlohmann's; this adds what untrusted input needs: a depth limit, a limit on
+// members, and errors with the byte where it went wrong. Never throws.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,8 @@ Result<Json> parse_json(std::string_view text, std::string_view where, const Jso
 Result<OrderedJson> parse_ordered_json(std::string_view text, std::string_view where, const JsonLimits& limits = {});
 
 // The value of an optional member. Absent and null give `fallback`; another type or a number out of range is an error.
-Result<int64_t> json_integer(const Json& object, const char* key, int64_t fallback, int64_t min, int64_t max, std::string_view where);
+Result<int64_t> json_integer(const Json& object, const char* key, int64_t fallback, int64_t min, int64_t max,
+                             std::string_view where);
 Result<double> json_number(const Json& object, const char* key, double fallback, std::string_view where);
 Result<bool> json_bool(const Json& object, const char* key, bool fallback, std::string_view where);
 Result<std::string> json_string(const Json& object, const char* key, std::string_view fallback, std::string_view where);

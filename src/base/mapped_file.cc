@@ -26,9 +26,10 @@ struct FileDescriptor {
 Result<uint64_t> open_regular(const std::string& path, FileDescriptor& file) {
   file.value = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file.value < 0) return fail(kind_of(errno), path, std::string("cannot open: ") + std::strerror(errno));
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file.value, &status) != 0) return fail(ErrorKind::io, path, std::strerror(errno));
-  if (!S_ISREG(status.st_mode)) return malformed(path, "a regular file", S_ISDIR(status.st_mode) ? "a folder" : "a device or pipe");
+  if (!S_ISREG(status.st_mode))
+    return malformed(path, "a regular file", S_ISDIR(status.st_mode) ? "a folder" : "a device or pipe");
   return static_cast<uint64_t>(status.st_size);
 }
 
@@ -64,8 +65,7 @@ void MappedFile::will_need(uint64_t offset, uint64_t size) const {
 Result<std::string> read_file(const std::string& path, uint64_t bytes_max) {
   FileDescriptor file;
   LAPIDARY_TRY(const uint64_t size, open_regular(path, file));
-  if (size > bytes_max)
-    return malformed(path, "at most " + std::to_string(bytes_max) + " bytes", std::to_string(size));
+  if (size > bytes_max) return malformed(path, "at most " + std::to_string(bytes_max) + " bytes", std::to_string(size));
   std::string text(size, '\0');
   uint64_t done = 0;
   while (done < size) {

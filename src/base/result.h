@@ -63,14 +63,14 @@ inline std::unexpected<Error> malformed(std::string where, std::string_view expe
 // LAPIDARY_TRY(auto x, expression): x is the value, or the enclosing function returns the error.
 #define LAPIDARY_TRY(declaration, ...) \
   LAPIDARY_TRY_IMPL(LAPIDARY_CONCAT(result_, __COUNTER__), declaration, __VA_ARGS__)
-#define LAPIDARY_TRY_IMPL(temporary, declaration, ...)                                \
-  auto temporary = (__VA_ARGS__);                                                     \
-  if (!temporary.has_value()) return std::unexpected(std::move(temporary).error());   \
+#define LAPIDARY_TRY_IMPL(temporary, declaration, ...)                              \
+  auto temporary = (__VA_ARGS__);                                                   \
+  if (!temporary.has_value()) return std::unexpected(std::move(temporary).error()); \
   declaration = std::move(temporary).value()
 
 // LAPIDARY_CHECK(expression): the same for Result<void>.
-#define LAPIDARY_CHECK(...)                                                       \
-  do {                                                                            \
-    auto check_result = (__VA_ARGS__);                                            \
+#define LAPIDARY_CHECK(...)                                                                 \
+  do {                                                                                      \
+    auto check_result = (__VA_ARGS__);                                                      \
     if (!check_result.has_value()) return std::unexpected(std::move(check_result).error()); \
   } while (false)

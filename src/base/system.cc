@@ -72,11 +72,20 @@ std::optional<uint64_t> parse_size(const std::string& text) {
   if (end == text.c_str() || !(number >= 0)) return std::nullopt;
   double factor = 1;
   switch (std::toupper(static_cast<unsigned char>(*end))) {
-    case 'K': factor = 1024.0, ++end; break;
-    case 'M': factor = 1024.0 * 1024, ++end; break;
-    case 'G': factor = 1024.0 * 1024 * 1024, ++end; break;
-    case 'T': factor = 1024.0 * 1024 * 1024 * 1024, ++end; break;
-    default: break;
+    case 'K':
+      factor = 1024.0, ++end;
+      break;
+    case 'M':
+      factor = 1024.0 * 1024, ++end;
+      break;
+    case 'G':
+      factor = 1024.0 * 1024 * 1024, ++end;
+      break;
+    case 'T':
+      factor = 1024.0 * 1024 * 1024 * 1024, ++end;
+      break;
+    default:
+      break;
   }
   if (std::toupper(static_cast<unsigned char>(*end)) == 'I') ++end;
   if (std::toupper(static_cast<unsigned char>(*end)) == 'B') ++end;

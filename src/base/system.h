@@ -32,7 +32,7 @@ std::string cpu_name();
 struct CpuFeatures {
   bool avx2 = false;  // with FMA and F16C
   bool avx_vnni = false;
-  bool avx512 = false;       // F, BW, DQ, VL, VBMI-less
+  bool avx512 = false;  // F, BW, DQ, VL, VBMI-less
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
 };

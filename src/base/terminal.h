@@ -1,5 +1,5 @@
-// The standard streams, the terminal behind them and the signals that come from it: the one place with termios, ioctl, poll
-// and sigaction.
+// The standard streams, the terminal behind them and the signals that come from it: the one place with termios, ioctl,
+// poll and sigaction.
 #pragma once
 
 #include <atomic>
@@ -38,8 +38,9 @@ enum class SecondInterrupt : uint8_t {
   exits,    // a second Ctrl-C ends the program at once, with status 130
   ignored,  // Ctrl-C only ever raises the flag
 };
-// To be called once, before other threads start. Ctrl-C (SIGINT) raises the interrupt flag; a closed pipe becomes an error of
-// the write; SIGTERM and SIGHUP put the terminal back in order before they end the program; changes of size are noticed.
+// To be called once, before other threads start. Ctrl-C (SIGINT) raises the interrupt flag; a closed pipe becomes an
+// error of the write; SIGTERM and SIGHUP put the terminal back in order before they end the program; changes of size
+// are noticed.
 void take_over_signals();
 void on_second_interrupt(SecondInterrupt what);
 std::atomic<bool>& interrupt_flag();
@@ -61,8 +62,8 @@ enum class TerminalMode : uint8_t {
   answering,  // keys wait unseen for the next prompt, but Ctrl-C interrupts
 };
 
-// Puts the terminal at standard input into a mode, and back into the one it found. Does nothing where there is no terminal.
-// Guards may be nested.
+// Puts the terminal at standard input into a mode, and back into the one it found. Does nothing where there is no
+// terminal. Guards may be nested.
 class TerminalGuard {
  public:
   explicit TerminalGuard(TerminalMode mode);

@@ -16,8 +16,7 @@ class RangeTask {
   template <typename F>
     requires(!std::is_same_v<std::remove_cvref_t<F>, RangeTask>)
   RangeTask(F&& f)  // NOLINT: meant to convert
-      : object_(const_cast<void*>(static_cast<const void*>(&f))),
-        call_([](void* object, int64_t begin, int64_t end) {
+      : object_(const_cast<void*>(static_cast<const void*>(&f))), call_([](void* object, int64_t begin, int64_t end) {
           (*static_cast<std::remove_reference_t<F>*>(object))(begin, end);
         }) {}
   void operator()(int64_t begin, int64_t end) const { call_(object_, begin, end); }
@@ -39,8 +38,8 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Calls task(begin, end) for parts of [0, count), each a multiple of `grain` long (but the last), and returns when all
-  // are done. The task must not throw and must not call the pool.
+  // Calls task(begin, end) for parts of [0, count), each a multiple of `grain` long (but the last), and returns when
+  // all are done. The task must not throw and must not call the pool.
   void run(int64_t count, int64_t grain, RangeTask task);
 
  private:
@@ -48,9 +47,9 @@ class ThreadPool {
   void take_parts();
 
   std::vector<std::thread> workers_;
-  alignas(64) std::atomic<uint32_t> round_{0};    // a new number starts the workers
-  alignas(64) std::atomic<int32_t> running_{0};   // workers still in the current round
-  alignas(64) std::atomic<int64_t> next_{0};      // the first part nobody has taken
+  alignas(64) std::atomic<uint32_t> round_{0};   // a new number starts the workers
+  alignas(64) std::atomic<int32_t> running_{0};  // workers still in the current round
+  alignas(64) std::atomic<int64_t> next_{0};     // the first part nobody has taken
   int64_t count_ = 0, part_ = 1;
   const RangeTask* task_ = nullptr;
   std::atomic<bool> stop_{false};

@@ -8,8 +8,8 @@
 
 namespace lapidary {
 
-// The length in bytes (1 to 4) of the well-formed character at the start of `text`, or 0 if there is none: an empty text,
-// a stray or overlong sequence, a surrogate, or a character cut off by the end.
+// The length in bytes (1 to 4) of the well-formed character at the start of `text`, or 0 if there is none: an empty
+// text, a stray or overlong sequence, a surrogate, or a character cut off by the end.
 size_t utf8_length(std::string_view text);
 
 // How many bytes at the end of `text` are the beginning of a character that may still be completed (0 to 3).

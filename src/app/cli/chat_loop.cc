@@ -46,7 +46,8 @@ class Chat {
 
   ExitStatus run() {
     on_second_interrupt(SecondInterrupt::ignored);
-    console_.remark(fmt::format("{}, {} tokens of context. /help lists the commands, Ctrl-D leaves.", engine_.config().name, setup_.context));
+    console_.remark(fmt::format("{}, {} tokens of context. /help lists the commands, Ctrl-D leaves.",
+                                engine_.config().name, setup_.context));
     for (const std::string& path : setup_.images) attach(MediaKind::image, path);
     for (const std::string& path : setup_.sounds) attach(MediaKind::audio, path);
     bool leaving = false;  // Ctrl-C came at an empty line
@@ -92,22 +93,36 @@ class Chat {
 
   void perform(const ChatCommand& command) {
     switch (command.kind) {
-      case ChatCommandKind::message: converse(command.argument); break;
-      case ChatCommandKind::image: attach(MediaKind::image, typed_path(command.argument)); break;
-      case ChatCommandKind::audio: attach(MediaKind::audio, typed_path(command.argument)); break;
-      case ChatCommandKind::system: set_system(command.argument); break;
+      case ChatCommandKind::message:
+        converse(command.argument);
+        break;
+      case ChatCommandKind::image:
+        attach(MediaKind::image, typed_path(command.argument));
+        break;
+      case ChatCommandKind::audio:
+        attach(MediaKind::audio, typed_path(command.argument));
+        break;
+      case ChatCommandKind::system:
+        set_system(command.argument);
+        break;
       case ChatCommandKind::think:
         setup_.think = command.argument.empty() ? !setup_.think : command.argument == "on";
         say(setup_.think ? "The model thinks first." : "The model answers at once.");
         break;
-      case ChatCommandKind::tools: set_tools(command.argument); break;
+      case ChatCommandKind::tools:
+        set_tools(command.argument);
+        break;
       case ChatCommandKind::clear:
         messages_.clear();
         attached_.clear();
         say("The conversation is forgotten.");
         break;
-      case ChatCommandKind::help: console_.print(help_text); break;
-      case ChatCommandKind::unknown: say(fmt::format("No command /{}; /help lists them.", command.argument)); break;
+      case ChatCommandKind::help:
+        console_.print(help_text);
+        break;
+      case ChatCommandKind::unknown:
+        say(fmt::format("No command /{}; /help lists them.", command.argument));
+        break;
     }
   }
 
@@ -129,8 +144,11 @@ class Chat {
     }
     std::string names;
     for (const OrderedJson& tool : setup_.tools)
-      if (tool.is_object() && tool.contains("function") && tool["function"].is_object() && tool["function"].contains("name"))
-        names += (names.empty() ? "" : ", ") + (tool["function"]["name"].is_string() ? tool["function"]["name"].get<std::string>() : std::string("?"));
+      if (tool.is_object() && tool.contains("function") && tool["function"].is_object() &&
+          tool["function"].contains("name"))
+        names +=
+            (names.empty() ? "" : ", ") +
+            (tool["function"]["name"].is_string() ? tool["function"]["name"].get<std::string>() : std::string("?"));
     say(names.empty() ? "No tools." : "Tools: " + names);
   }
 
@@ -228,8 +246,10 @@ class Chat {
     progress.clear();
     printer.finish();
     if (!reply) return reply;
-    if (usage.reason == StopReason::context) console_.warn(fmt::format("the context of {} tokens is full; /clear begins anew", session_->context()));
-    console_.remark((usage.reason == StopReason::interrupted ? "stopped; " : "") + format_usage(usage, setup_.turn.sampler.seed));
+    if (usage.reason == StopReason::context)
+      console_.warn(fmt::format("the context of {} tokens is full; /clear begins anew", session_->context()));
+    console_.remark((usage.reason == StopReason::interrupted ? "stopped; " : "") +
+                    format_usage(usage, setup_.turn.sampler.seed));
     ++setup_.turn.sampler.seed;  // else the same dice fall in every turn
     return reply;
   }
@@ -284,7 +304,9 @@ class Chat {
 
 }  // namespace
 
-Result<ExitStatus> chat_loop(Engine& engine, ChatSetup setup, Console& console) { return Chat(engine, std::move(setup), console).run(); }
+Result<ExitStatus> chat_loop(Engine& engine, ChatSetup setup, Console& console) {
+  return Chat(engine, std::move(setup), console).run();
+}
 
 bool block_is_open(std::string_view text) {
   text = trim(text);
@@ -294,12 +316,14 @@ bool block_is_open(std::string_view text) {
 ChatCommand parse_chat_command(std::string_view line) {
   const std::string_view text = trim(line);
   if (text.starts_with(block_mark) && !block_is_open(text))
-    return {ChatCommandKind::message, std::string(trim(text.substr(block_mark.size(), text.size() - 2 * block_mark.size())))};
+    return {ChatCommandKind::message,
+            std::string(trim(text.substr(block_mark.size(), text.size() - 2 * block_mark.size())))};
   if (!text.starts_with('/')) return {ChatCommandKind::message, std::string(text)};
   size_t end = 1;
   while (end < text.size() && text[end] >= 'a' && text[end] <= 'z') ++end;
   // "/usr/bin is full" is no command.
-  if (end < text.size() && text[end] != ' ' && text[end] != '\t' && text[end] != '\n') return {ChatCommandKind::message, std::string(text)};
+  if (end < text.size() && text[end] != ' ' && text[end] != '\t' && text[end] != '\n')
+    return {ChatCommandKind::message, std::string(text)};
   const std::string_view name = text.substr(1, end - 1);
   const std::string argument(trim(text.substr(end)));
   if (name == "image") return {ChatCommandKind::image, argument};

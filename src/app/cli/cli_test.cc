@@ -47,7 +47,8 @@ TEST_CASE("events are one line of JSON each, whatever is in them") {
   ToolCall call;
   call.name = "f";
   call.arguments = {{"b", 1}, {"a", {1, 2}}};
-  CHECK(json_event(TurnEvent(ToolCallEvent{call}), 1) == "{\"type\":\"tool_call\",\"name\":\"f\",\"arguments\":{\"b\":1,\"a\":[1,2]}}\n");
+  CHECK(json_event(TurnEvent(ToolCallEvent{call}), 1) ==
+        "{\"type\":\"tool_call\",\"name\":\"f\",\"arguments\":{\"b\":1,\"a\":[1,2]}}\n");
   call.arguments = nullptr;
   CHECK(json_event(TurnEvent(ToolCallEvent{call}), 1) == "{\"type\":\"tool_call\",\"name\":\"f\",\"arguments\":{}}\n");
   UsageEvent usage;
@@ -59,7 +60,8 @@ TEST_CASE("events are one line of JSON each, whatever is in them") {
   CHECK(parsed["seed"] == 42);
   CHECK(parsed["reply_ids"] == Json({1, 2}));
   MediaEvent media{MediaKind::audio, "x.wav", 25, 0, 0, 1.0, ""};
-  CHECK(json_event(TurnEvent(media), 1) == "{\"type\":\"media\",\"kind\":\"audio\",\"path\":\"x.wav\",\"soft_tokens\":25,\"seconds\":1.0}\n");
+  CHECK(json_event(TurnEvent(media), 1) ==
+        "{\"type\":\"media\",\"kind\":\"audio\",\"path\":\"x.wav\",\"soft_tokens\":25,\"seconds\":1.0}\n");
   CHECK(parse_json(json_event(Error{ErrorKind::io, "here", "no"}), "error").value()["text"] == "here: no");
   CHECK(parse_json(json_event(TurnEvent(BadToolCall{"call:x", "no brace"}), 1), "bad").value()["raw"] == "call:x");
 }

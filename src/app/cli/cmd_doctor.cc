@@ -13,8 +13,8 @@
 namespace lapidary {
 namespace {
 
-// Shapes of the family, as far as memory depends on them (docs/gemma4.md, "Rest of the family"). Layers that borrow their keys
-// and values from others are left out.
+// Shapes of the family, as far as memory depends on them (docs/gemma4.md, "Rest of the family"). Layers that borrow
+// their keys and values from others are left out.
 struct Shape {
   int32_t layers, period;  // every period-th layer attends to everything
   int32_t hidden, feed_forward, query_heads, kv_heads_sliding, kv_heads_full, window;
@@ -30,7 +30,7 @@ struct FamilyModel {
   const char* name;
   double gigabytes;  // of the file and its mmproj; approximate
   Shape shape;
-  bool runs;         // this program has what it needs
+  bool runs;  // this program has what it needs
 };
 constexpr std::array<FamilyModel, 7> family = {{
     {"12B Q4_0 (QAT)", 6.98 + 0.175, shape_12b, true},
@@ -52,7 +52,8 @@ ModelConfig config_of(const Shape& shape) {
   for (int32_t i = 1; i <= shape.layers; ++i) {
     const bool full = i % shape.period == 0;
     config.layers.push_back({full ? AttentionKind::full : AttentionKind::sliding, shape.query_heads,
-                             full ? shape.kv_heads_full : shape.kv_heads_sliding, full ? head_full : head_sliding, shape.feed_forward, full});
+                             full ? shape.kv_heads_full : shape.kv_heads_sliding, full ? head_full : head_sliding,
+                             shape.feed_forward, full});
   }
   return config;
 }
@@ -113,9 +114,15 @@ std::string as_json(const Diagnosis& diagnosis) {
       {"cpu", cpu_name()},
       {"cores", {{"physical", physical_cores()}, {"logical", logical_cores()}}},
       {"features",
-       {{"avx2", cpu.avx2}, {"avx_vnni", cpu.avx_vnni}, {"avx512", cpu.avx512}, {"avx512_vnni", cpu.avx512_vnni}, {"avx512_bf16", cpu.avx512_bf16}}},
+       {{"avx2", cpu.avx2},
+        {"avx_vnni", cpu.avx_vnni},
+        {"avx512", cpu.avx512},
+        {"avx512_vnni", cpu.avx512_vnni},
+        {"avx512_bf16", cpu.avx512_bf16}}},
       {"memory",
-       {{"total", diagnosis.memory.total_bytes}, {"available", diagnosis.memory.available_bytes}, {"limited_by", diagnosis.memory.limited_by}}},
+       {{"total", diagnosis.memory.total_bytes},
+        {"available", diagnosis.memory.available_bytes},
+        {"limited_by", diagnosis.memory.limited_by}}},
       {"kernels", {{"chosen", std::string(diagnosis.kernels->name)}, {"why", diagnosis.why}, {"available", available}}},
       {"models", models}};
   return dump(json) + "\n";
@@ -124,20 +131,24 @@ std::string as_json(const Diagnosis& diagnosis) {
 std::string as_text(const Diagnosis& diagnosis) {
   const auto bytes = [](uint64_t n) { return format_bytes(static_cast<double>(n)); };
   std::string available;
-  for (const Kernels* kernels : available_kernels()) available += (available.empty() ? "" : ", ") + std::string(kernels->name);
-  std::string text = fmt::format("lapidary    {}\nCPU         {}\ncores       {} physical, {} logical\n", LAPIDARY_VERSION, cpu_name(), physical_cores(),
-                                 logical_cores());
-  text += fmt::format("memory      {}, {} available ({})\n", bytes(diagnosis.memory.total_bytes), bytes(diagnosis.memory.available_bytes),
-                      diagnosis.memory.limited_by);
-  text += fmt::format("kernels     {}: {}\n            available: {}\n\n", diagnosis.kernels->name, diagnosis.why, available);
+  for (const Kernels* kernels : available_kernels())
+    available += (available.empty() ? "" : ", ") + std::string(kernels->name);
+  std::string text = fmt::format("lapidary    {}\nCPU         {}\ncores       {} physical, {} logical\n",
+                                 LAPIDARY_VERSION, cpu_name(), physical_cores(), logical_cores());
+  text += fmt::format("memory      {}, {} available ({})\n", bytes(diagnosis.memory.total_bytes),
+                      bytes(diagnosis.memory.available_bytes), diagnosis.memory.limited_by);
+  text += fmt::format("kernels     {}: {}\n            available: {}\n\n", diagnosis.kernels->name, diagnosis.why,
+                      available);
   text += fmt::format("{:<16}{:>11}{:>14}   {}\n", "Gemma 4", "about", "needs at 8K", "");
   for (const Verdict& verdict : diagnosis.verdicts) {
-    std::string judgement = !verdict.model->runs ? "not supported yet"
-                            : verdict.fits       ? fmt::format("fits, with up to {} tokens of context", verdict.largest_context)
-                            : verdict.largest_context > 0 ? fmt::format("fits with {} tokens of context only", verdict.largest_context)
-                                                          : fmt::format("{} too little", bytes(verdict.needed_bytes - diagnosis.memory.available_bytes));
-    text += fmt::format("{:<16}{:>11}{:>14}   {}\n", verdict.model->name, fmt::format("{:.1f} GB", verdict.model->gigabytes),
-                        bytes(verdict.needed_bytes), judgement);
+    std::string judgement =
+        !verdict.model->runs ? "not supported yet"
+        : verdict.fits       ? fmt::format("fits, with up to {} tokens of context", verdict.largest_context)
+        : verdict.largest_context > 0
+            ? fmt::format("fits with {} tokens of context only", verdict.largest_context)
+            : fmt::format("{} too little", bytes(verdict.needed_bytes - diagnosis.memory.available_bytes));
+    text += fmt::format("{:<16}{:>11}{:>14}   {}\n", verdict.model->name,
+                        fmt::format("{:.1f} GB", verdict.model->gigabytes), bytes(verdict.needed_bytes), judgement);
   }
   return text + "\nFile sizes are approximate; `lapidary show FILE` reckons with the file itself.\n";
 }

@@ -26,17 +26,20 @@ Result<void> assign_files(Prompt& prompt, const LogitsOptions& options) {
   size_t image = 0, sound = 0;
   for (PromptItem& item : prompt) {
     if (item.kind != PromptItem::Kind::media) continue;
-    if (item.media == MediaKind::video) return fail(ErrorKind::unsupported, options.text_file, "video is not supported yet");
+    if (item.media == MediaKind::video)
+      return fail(ErrorKind::unsupported, options.text_file, "video is not supported yet");
     const bool is_image = item.media == MediaKind::image;
     const std::vector<std::string>& files = is_image ? options.images : options.sounds;
     size_t& next = is_image ? image : sound;
     if (next >= files.size())
-      return fail(ErrorKind::wrong_use, options.text_file, fmt::format("more {} than {} files", item.text, is_image ? "--image" : "--audio"));
+      return fail(ErrorKind::wrong_use, options.text_file,
+                  fmt::format("more {} than {} files", item.text, is_image ? "--image" : "--audio"));
     item.path = files[next++];
   }
   if (image < options.images.size() || sound < options.sounds.size())
     return fail(ErrorKind::wrong_use, options.text_file,
-                fmt::format("{} <|image|> and {} <|audio|> for {} --image and {} --audio", image, sound, options.images.size(), options.sounds.size()));
+                fmt::format("{} <|image|> and {} <|audio|> for {} --image and {} --audio", image, sound,
+                            options.images.size(), options.sounds.size()));
   return {};
 }
 
@@ -70,12 +73,14 @@ class Dump {
     state.insert(state.end(), values, values + int64_t{rows} * hidden_);
   }
 
-  // hidden_00.npy: after the embedding; hidden_01 …: after each layer; the last: after the final norm. soft_00.npy …: media.
+  // hidden_00.npy: after the embedding; hidden_01 …: after each layer; the last: after the final norm. soft_00.npy …:
+  // media.
   Result<void> write(const std::string& folder, const TokenizedPrompt& prompt) const {
     std::error_code error;
     fs::create_directories(folder, error);
     if (error) return fail(ErrorKind::io, folder, error.message());
-    for (size_t i = 0; i < states_.size(); ++i) LAPIDARY_CHECK(write_one(fmt::format("{}/hidden_{:02}.npy", folder, i), states_[i]));
+    for (size_t i = 0; i < states_.size(); ++i)
+      LAPIDARY_CHECK(write_one(fmt::format("{}/hidden_{:02}.npy", folder, i), states_[i]));
     for (size_t i = 0; i < prompt.blocks.size(); ++i)
       LAPIDARY_CHECK(write_one(fmt::format("{}/soft_{:02}.npy", folder, i), *prompt.blocks[i].embeddings));
     return {};
@@ -94,11 +99,13 @@ Result<void> check_output_fits(const LogitsOptions& options, const ModelConfig& 
   if (options.engine.force) return {};
   uint64_t bytes = static_cast<uint64_t>(rows) * static_cast<uint64_t>(config.vocabulary) * sizeof(float);
   if (!options.dump_folder.empty())
-    bytes += static_cast<uint64_t>(tokens) * static_cast<uint64_t>(config.hidden) * sizeof(float) * (config.layers.size() + 2);
+    bytes += static_cast<uint64_t>(tokens) * static_cast<uint64_t>(config.hidden) * sizeof(float) *
+             (config.layers.size() + 2);
   const MemoryState memory = memory_state();
   if (bytes <= memory.available_bytes) return {};
   return fail(ErrorKind::out_of_memory, "memory",
-              fmt::format("{} of logits and hidden states for {} available ({}); --last N takes fewer rows", format_bytes(static_cast<double>(bytes)),
+              fmt::format("{} of logits and hidden states for {} available ({}); --last N takes fewer rows",
+                          format_bytes(static_cast<double>(bytes)),
                           format_bytes(static_cast<double>(memory.available_bytes)), memory.limited_by));
 }
 
@@ -115,7 +122,9 @@ Result<void> compute(const LogitsOptions& options, Console& console) {
   const int64_t vocabulary = engine.config().vocabulary;
   std::vector<float> logits(static_cast<size_t>(rows * vocabulary));
   Dump dump(engine.config());
-  const HiddenObserver observer = [&](int32_t index, const float* hidden, int32_t count) { dump.add(index, hidden, count); };
+  const HiddenObserver observer = [&](int32_t index, const float* hidden, int32_t count) {
+    dump.add(index, hidden, count);
+  };
   ProgressLine progress(console, true);
   Session session(engine, context);
   LAPIDARY_CHECK(session.evaluate(

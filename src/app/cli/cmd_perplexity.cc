@@ -49,12 +49,13 @@ double divergence(const Distribution& p, const Distribution& q) {
   return sum;
 }
 
-// The rows of a second model, computed in a thread of their own, in step with the first: either computes while the other
-// waits, so they do not fight for the cores, and only one chunk's logits are held.
+// The rows of a second model, computed in a thread of their own, in step with the first: either computes while the
+// other waits, so they do not fight for the cores, and only one chunk's logits are held.
 class RowsBeside {
  public:
   RowsBeside(Engine& engine, int64_t context, const TokenizedPrompt& prompt)
-      : vocabulary_(engine.config().vocabulary), thread_([this, &engine, context, &prompt] { compute(engine, context, prompt); }) {}
+      : vocabulary_(engine.config().vocabulary),
+        thread_([this, &engine, context, &prompt] { compute(engine, context, prompt); }) {}
   ~RowsBeside() {
     {
       const std::lock_guard lock(mutex_);
@@ -83,16 +84,17 @@ class RowsBeside {
       if (abandoned_) return;
     }
     Session session(engine, context);
-    const auto result = session.evaluate(prompt, 0, [&](int64_t first, int64_t count, const float* logits) -> Result<void> {
-      std::unique_lock lock(mutex_);
-      rows_ = logits;
-      first_ = first;
-      count_ = count;
-      changed_.notify_all();
-      changed_.wait(lock, [&] { return abandoned_ || wanted_ >= first + count; });
-      rows_ = nullptr;
-      return abandoned_ ? Result<void>(fail(ErrorKind::cancelled, "model", "stopped")) : Result<void>{};
-    });
+    const auto result =
+        session.evaluate(prompt, 0, [&](int64_t first, int64_t count, const float* logits) -> Result<void> {
+          std::unique_lock lock(mutex_);
+          rows_ = logits;
+          first_ = first;
+          count_ = count;
+          changed_.notify_all();
+          changed_.wait(lock, [&] { return abandoned_ || wanted_ >= first + count; });
+          rows_ = nullptr;
+          return abandoned_ ? Result<void>(fail(ErrorKind::cancelled, "model", "stopped")) : Result<void>{};
+        });
     const std::lock_guard lock(mutex_);
     if (!result) error_ = result.error();
     finished_ = true;
@@ -121,7 +123,8 @@ Result<TokenizedPrompt> read_text(const PerplexityOptions& options, const Loaded
   TokenizedPrompt prompt;
   if (const int32_t bos = model.tokenizer().find("<bos>"); bos >= 0) prompt.ids.push_back(bos);
   model.tokenizer().encode(text, SpecialParsing::off, prompt.ids);
-  const int64_t most = std::min(options.tokens > 0 ? options.tokens : model.config().context_max, model.config().context_max);
+  const int64_t most =
+      std::min(options.tokens > 0 ? options.tokens : model.config().context_max, model.config().context_max);
   if (static_cast<int64_t>(prompt.ids.size()) > most) prompt.ids.resize(static_cast<size_t>(most));
   if (prompt.ids.size() < 2) return fail(ErrorKind::wrong_use, options.file, "the text is too short to measure");
   return prompt;
@@ -129,11 +132,14 @@ Result<TokenizedPrompt> read_text(const PerplexityOptions& options, const Loaded
 
 Result<void> check_same_vocabulary(const LoadedModel& a, const LoadedModel& b) {
   bool same = a.config().vocabulary == b.config().vocabulary && a.tokenizer().size() == b.tokenizer().size();
-  for (int32_t id = 0; same && id < a.tokenizer().size(); ++id) same = a.tokenizer().piece(id) == b.tokenizer().piece(id);
-  return same ? Result<void>{} : fail(ErrorKind::wrong_use, b.path(), "its vocabulary is another one: the two cannot be compared");
+  for (int32_t id = 0; same && id < a.tokenizer().size(); ++id)
+    same = a.tokenizer().piece(id) == b.tokenizer().piece(id);
+  return same ? Result<void>{}
+              : fail(ErrorKind::wrong_use, b.path(), "its vocabulary is another one: the two cannot be compared");
 }
 
-Result<Figures> measure(Engine& engine, const TokenizedPrompt& prompt, int64_t context, RowsBeside* against, Console& console) {
+Result<Figures> measure(Engine& engine, const TokenizedPrompt& prompt, int64_t context, RowsBeside* against,
+                        Console& console) {
   Figures figures;
   figures.tokens = static_cast<int64_t>(prompt.ids.size());
   const int64_t vocabulary = engine.config().vocabulary;
@@ -171,7 +177,8 @@ std::string report(const Figures& figures, const PerplexityOptions& options) {
   const double nll = figures.nll / scored, nll_against = figures.nll_against / scored;
   const double divergence = figures.divergence / scored, agreement = static_cast<double>(figures.agreed) / scored;
   if (options.json) {
-    OrderedJson json = {{"tokens", figures.tokens}, {"scored", figures.scored}, {"nll_per_token", nll}, {"perplexity", std::exp(nll)}};
+    OrderedJson json = {
+        {"tokens", figures.tokens}, {"scored", figures.scored}, {"nll_per_token", nll}, {"perplexity", std::exp(nll)}};
     if (!options.against.empty()) {
       json["against_nll_per_token"] = nll_against;
       json["against_perplexity"] = std::exp(nll_against);
@@ -181,11 +188,13 @@ std::string report(const Figures& figures, const PerplexityOptions& options) {
     json["seconds"] = figures.seconds;
     return dump(json) + "\n";
   }
-  std::string text = fmt::format("tokens         {} ({} scored, {:.1f} s)\nperplexity     {:.4f} ({:.6f} nats a token)\n", figures.tokens, figures.scored,
-                                 figures.seconds, std::exp(nll), nll);
+  std::string text =
+      fmt::format("tokens         {} ({} scored, {:.1f} s)\nperplexity     {:.4f} ({:.6f} nats a token)\n",
+                  figures.tokens, figures.scored, figures.seconds, std::exp(nll), nll);
   if (!options.against.empty())
-    text += fmt::format("against        {:.4f} ({:.6f} nats a token)\nKL divergence  {:.6f} nats a token\ntop-1 the same {:.2f} %\n",
-                        std::exp(nll_against), nll_against, divergence, 100 * agreement);
+    text += fmt::format(
+        "against        {:.4f} ({:.6f} nats a token)\nKL divergence  {:.6f} nats a token\ntop-1 the same {:.2f} %\n",
+        std::exp(nll_against), nll_against, divergence, 100 * agreement);
   return text;
 }
 
@@ -200,10 +209,12 @@ Result<void> perplexity(const PerplexityOptions& options, Console& console) {
     LAPIDARY_TRY(second, open_engine({options.against, ""}, options.engine, console));
     LAPIDARY_CHECK(check_same_vocabulary(engine.model(), second->engine->model()));
     MemoryState rest = memory_state();
-    const uint64_t first_bytes = plan_memory(engine.config(), engine.model().file_bytes(), engine.kv_type(), context).total_bytes();
+    const uint64_t first_bytes =
+        plan_memory(engine.config(), engine.model().file_bytes(), engine.kv_type(), context).total_bytes();
     rest.available_bytes -= std::min(rest.available_bytes, first_bytes);
     if (!options.engine.force)
-      LAPIDARY_CHECK(check_memory(second->engine->config(), second->engine->model().file_bytes(), second->engine->kv_type(), context, rest));
+      LAPIDARY_CHECK(check_memory(second->engine->config(), second->engine->model().file_bytes(),
+                                  second->engine->kv_type(), context, rest));
   }
   std::optional<RowsBeside> beside;
   if (second) beside.emplace(*second->engine, context, prompt);

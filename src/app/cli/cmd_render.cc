@@ -36,8 +36,8 @@ Result<Rendered> render_short(const RenderOptions& options) {
 Result<Rendered> render_expanded(const RenderOptions& options) {
   LAPIDARY_TRY(const auto model, open_model(options.model));
   LAPIDARY_TRY(const Prompt prompt, render_file(options.chat_file, model->tokenizer()));
-  LAPIDARY_TRY(auto ids, expand_prompt(prompt, std::filesystem::path(options.chat_file).parent_path().string(), model->config(), model->tokenizer(),
-                                       options.image_tokens));
+  LAPIDARY_TRY(auto ids, expand_prompt(prompt, std::filesystem::path(options.chat_file).parent_path().string(),
+                                       model->config(), model->tokenizer(), options.image_tokens));
   std::string text = model->tokenizer().decode(ids, SpecialParsing::on);
   return Rendered{std::move(text), std::move(ids)};
 }

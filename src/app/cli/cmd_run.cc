@@ -75,14 +75,16 @@ Result<Question> read_question(const RunOptions& options, const Console& console
     LAPIDARY_TRY(const std::string json, read_file(options.chat_file, text_bytes_max));
     LAPIDARY_TRY(question.conversation, parse_conversation(json, options.chat_file));
     question.media_folder = fs::path(options.chat_file).parent_path().string();
-    if (options.prompt || media) question.conversation.messages.push_back(user_message(options, options.prompt.value_or(""), true));
+    if (options.prompt || media)
+      question.conversation.messages.push_back(user_message(options, options.prompt.value_or(""), true));
   } else if (!options.prompt && is_terminal(Stream::input)) {
     if (!console.output_is_terminal() || options.json || options.raw)
       return fail(ErrorKind::wrong_use, "run", "no prompt: name one, or pipe one in");
     question.chat = true;
   } else {
     LAPIDARY_TRY(question.text, complete_prompt(options));
-    if (question.text.empty() && !media && !options.prompt) return fail(ErrorKind::wrong_use, "run", "no prompt: name one, or pipe one in");
+    if (question.text.empty() && !media && !options.prompt)
+      return fail(ErrorKind::wrong_use, "run", "no prompt: name one, or pipe one in");
     question.conversation.messages.push_back(user_message(options, question.text, false));
   }
   if (!options.tools_file.empty()) {
@@ -101,7 +103,8 @@ Result<int64_t> tokens_needed(const Question& question, const TurnOptions& turn,
     tokens = static_cast<int64_t>(tokenizer.encode(question.text, SpecialParsing::off).size()) + 1;
   } else {
     LAPIDARY_TRY(const Prompt prompt, render(question.conversation, chat_format(tokenizer)));
-    LAPIDARY_TRY(const auto ids, expand_prompt(prompt, question.media_folder, engine.config(), tokenizer, turn.image_tokens));
+    LAPIDARY_TRY(const auto ids,
+                 expand_prompt(prompt, question.media_folder, engine.config(), tokenizer, turn.image_tokens));
     tokens = static_cast<int64_t>(ids.size());
   }
   return tokens + (turn.tokens_max > 0 ? turn.tokens_max : reply_room_tokens);
@@ -122,8 +125,11 @@ Result<ExitStatus> answer(const RunOptions& options, const Question& question, O
   Engine& engine = *opened.engine;
   TurnRequest request;
   request.options = turn_options(options, engine);
-  if (request.options.raw && !options.raw && (!options.chat_file.empty() || question.conversation.messages.size() != 1 || !options.images.empty() || !options.sounds.empty()))
-    return fail(ErrorKind::unsupported, engine.model().path(), "this model has no chat format: it can only continue a text");
+  if (request.options.raw && !options.raw &&
+      (!options.chat_file.empty() || question.conversation.messages.size() != 1 || !options.images.empty() ||
+       !options.sounds.empty()))
+    return fail(ErrorKind::unsupported, engine.model().path(),
+                "this model has no chat format: it can only continue a text");
   int64_t needed = 0;
   if (options.context == context_default) {
     LAPIDARY_TRY(needed, tokens_needed(question, request.options, engine));
@@ -161,7 +167,8 @@ Result<ExitStatus> answer(const RunOptions& options, const Question& question, O
   if (console.output_ended()) return ExitStatus::done;
   if (!reply) return std::unexpected(reply.error());
   if (usage.reason == StopReason::interrupted) return ExitStatus::interrupted;
-  if (usage.reason == StopReason::context) console.warn(fmt::format("the context of {} tokens is full: the answer ends here", context));
+  if (usage.reason == StopReason::context)
+    console.warn(fmt::format("the context of {} tokens is full: the answer ends here", context));
   if (!options.json && !request.options.raw) console.remark(format_usage(usage, seed));
   return printer.bad_call() ? ExitStatus::failed : ExitStatus::done;
 }
@@ -170,7 +177,9 @@ Result<ExitStatus> chat(const RunOptions& options, Question question, OpenedEngi
   Engine& engine = *opened.engine;
   ChatSetup setup;
   setup.turn = turn_options(options, engine);
-  if (setup.turn.raw) return fail(ErrorKind::unsupported, engine.model().path(), "this model has no chat format: it can only continue a text; give it one");
+  if (setup.turn.raw)
+    return fail(ErrorKind::unsupported, engine.model().path(),
+                "this model has no chat format: it can only continue a text; give it one");
   LAPIDARY_TRY(setup.context, plan_context(engine, options.context, 0, options.engine.force));
   setup.context_may_grow = options.context == context_default;
   setup.force = options.engine.force;
@@ -194,7 +203,8 @@ ExitStatus run_command(const RunOptions& options, Console& console) {
   if (!question) return refuse(question.error());
   auto opened = open_engine(options.model, options.engine, console);
   if (!opened) return refuse(opened.error());
-  const auto status = question->chat ? chat(options, std::move(*question), *opened, console) : answer(options, *question, *opened, console);
+  const auto status = question->chat ? chat(options, std::move(*question), *opened, console)
+                                     : answer(options, *question, *opened, console);
   return status ? *status : refuse(status.error());
 }
 

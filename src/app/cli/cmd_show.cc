@@ -41,8 +41,10 @@ Result<Shown> look_at(const ShowOptions& options) {
   }
   const ModelConfig& config = shown.model->config();
   for (const int64_t context : contexts)
-    if (context <= config.context_max) shown.plans.push_back(plan_memory(config, shown.model->file_bytes(), shown.kv, context));
-  if (shown.plans.empty()) shown.plans.push_back(plan_memory(config, shown.model->file_bytes(), shown.kv, config.context_max));
+    if (context <= config.context_max)
+      shown.plans.push_back(plan_memory(config, shown.model->file_bytes(), shown.kv, context));
+  if (shown.plans.empty())
+    shown.plans.push_back(plan_memory(config, shown.model->file_bytes(), shown.kv, config.context_max));
   return shown;
 }
 
@@ -88,17 +90,23 @@ std::string as_json(const Shown& shown) {
 std::string as_text(const Shown& shown) {
   const ModelConfig& config = shown.model->config();
   std::string text;
-  const auto line = [&](std::string_view name, std::string_view value) { text += fmt::format("{:<14}{}\n", name, safe_text(value)); };
-  const auto count = [](int64_t n) { return n >= 1'000'000'000 ? fmt::format("{:.2f} billion", n / 1e9) : fmt::format("{:.1f} million", n / 1e6); };
+  const auto line = [&](std::string_view name, std::string_view value) {
+    text += fmt::format("{:<14}{}\n", name, safe_text(value));
+  };
+  const auto count = [](int64_t n) {
+    return n >= 1'000'000'000 ? fmt::format("{:.2f} billion", n / 1e9) : fmt::format("{:.1f} million", n / 1e6);
+  };
   int64_t full_layers = 0;
   for (const LayerConfig& layer : config.layers) full_layers += layer.kind == AttentionKind::full;
   line("model", config.name);
-  line("architecture", fmt::format("{}, {} layers ({} with full attention), hidden size {}, window {}", config.architecture, config.layers.size(),
-                                   full_layers, config.hidden, config.window));
+  line("architecture",
+       fmt::format("{}, {} layers ({} with full attention), hidden size {}, window {}", config.architecture,
+                   config.layers.size(), full_layers, config.hidden, config.window));
   line("parameters", count(config.parameters));
   std::string types;
   for (const auto& [name, use] : shown.types)
-    types += fmt::format("{}{} {} ({} tensors)", types.empty() ? "" : ", ", name, format_bytes(static_cast<double>(use.bytes)), use.tensors);
+    types += fmt::format("{}{} {} ({} tensors)", types.empty() ? "" : ", ", name,
+                         format_bytes(static_cast<double>(use.bytes)), use.tensors);
   line("types", types);
   line("tokenizer", fmt::format("{}, {} tokens", shown.model->tokenizer().model_name(), config.vocabulary));
   line("takes", fmt::format("text{}{}", config.vision ? ", pictures" : "", config.audio ? ", sound" : ""));
@@ -108,12 +116,14 @@ std::string as_text(const Shown& shown) {
   text += fmt::format("\nmemory         {:>10} {:>10} {:>10} {:>10}\n", "weights", "KV cache", "working", "total");
   for (const MemoryPlan& plan : shown.plans) {
     const double missing = static_cast<double>(plan.total_bytes()) - static_cast<double>(shown.memory.available_bytes);
-    text += fmt::format("{:>6} tokens  {:>10} {:>10} {:>10} {:>10}   {}\n", plan.context, format_bytes(static_cast<double>(plan.weights_bytes)),
-                        format_bytes(static_cast<double>(plan.kv_bytes)), format_bytes(static_cast<double>(plan.working_bytes)),
-                        format_bytes(static_cast<double>(plan.total_bytes())),
-                        fits(plan, shown.memory) ? "fits" : fmt::format("{} too little", format_bytes(missing)));
+    text += fmt::format(
+        "{:>6} tokens  {:>10} {:>10} {:>10} {:>10}   {}\n", plan.context,
+        format_bytes(static_cast<double>(plan.weights_bytes)), format_bytes(static_cast<double>(plan.kv_bytes)),
+        format_bytes(static_cast<double>(plan.working_bytes)), format_bytes(static_cast<double>(plan.total_bytes())),
+        fits(plan, shown.memory) ? "fits" : fmt::format("{} too little", format_bytes(missing)));
   }
-  text += fmt::format("available      {} ({})\n", format_bytes(static_cast<double>(shown.memory.available_bytes)), shown.memory.limited_by);
+  text += fmt::format("available      {} ({})\n", format_bytes(static_cast<double>(shown.memory.available_bytes)),
+                      shown.memory.limited_by);
   return text;
 }
 

@@ -18,14 +18,19 @@ enum class ExitStatus : uint8_t {
 
 inline ExitStatus exit_status(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::wrong_use: return ExitStatus::wrong_use;
+    case ErrorKind::wrong_use:
+      return ExitStatus::wrong_use;
     case ErrorKind::not_found:
     case ErrorKind::refused:
-    case ErrorKind::unsupported: return ExitStatus::file_refused;
-    case ErrorKind::out_of_memory: return ExitStatus::out_of_memory;
-    case ErrorKind::cancelled: return ExitStatus::interrupted;
+    case ErrorKind::unsupported:
+      return ExitStatus::file_refused;
+    case ErrorKind::out_of_memory:
+      return ExitStatus::out_of_memory;
+    case ErrorKind::cancelled:
+      return ExitStatus::interrupted;
     case ErrorKind::limit:
-    case ErrorKind::io: return ExitStatus::failed;
+    case ErrorKind::io:
+      return ExitStatus::failed;
   }
   return ExitStatus::failed;
 }

@@ -20,7 +20,8 @@ constexpr uint64_t file_bytes_max = 64 << 20;
 }  // namespace
 
 std::string History::default_path() {
-  if (const auto state = environment("XDG_STATE_HOME"); state && fs::path(*state).is_absolute()) return *state + "/lapidary/history";
+  if (const auto state = environment("XDG_STATE_HOME"); state && fs::path(*state).is_absolute())
+    return *state + "/lapidary/history";
   if (const auto home = environment("HOME"); home && !home->empty()) return *home + "/.local/state/lapidary/history";
   return "";
 }

@@ -12,8 +12,8 @@ namespace lapidary {
 
 class History {
  public:
-  // `path`: "" keeps it in memory only. A file that is not there yet is an empty history; one that cannot be read is too, since
-  // a chat must not fail over it.
+  // `path`: "" keeps it in memory only. A file that is not there yet is an empty history; one that cannot be read is
+  // too, since a chat must not fail over it.
   explicit History(std::string path = "");
 
   // $XDG_STATE_HOME/lapidary/history, by default ~/.local/state/…; "" if there is no home.

@@ -17,7 +17,8 @@ Result<std::vector<int32_t>> parse_ids(std::string_view json, const std::string&
   ids.reserve(list.size());
   for (const Json& value : list) {
     if (!value.is_number_integer() || value < 0 || value >= vocabulary)
-      return malformed(fmt::format("{}: [{}]", where, ids.size()), fmt::format("an id from 0 to {}", vocabulary - 1), dump(value).substr(0, 60));
+      return malformed(fmt::format("{}: [{}]", where, ids.size()), fmt::format("an id from 0 to {}", vocabulary - 1),
+                       dump(value).substr(0, 60));
     ids.push_back(value.get<int32_t>());
   }
   return ids;

@@ -5,15 +5,19 @@ namespace {
 
 const char* media_name(MediaKind kind) {
   switch (kind) {
-    case MediaKind::image: return "image";
-    case MediaKind::audio: return "audio";
-    case MediaKind::video: return "video";
+    case MediaKind::image:
+      return "image";
+    case MediaKind::audio:
+      return "audio";
+    case MediaKind::video:
+      return "video";
   }
   return "";
 }
 
 OrderedJson to_json(const MediaEvent& media) {
-  OrderedJson json = {{"type", "media"}, {"kind", media_name(media.kind)}, {"path", media.path}, {"soft_tokens", media.soft_tokens}};
+  OrderedJson json = {
+      {"type", "media"}, {"kind", media_name(media.kind)}, {"path", media.path}, {"soft_tokens", media.soft_tokens}};
   if (media.kind == MediaKind::audio) {
     json["seconds"] = media.seconds;
   } else {
@@ -58,12 +62,18 @@ OrderedJson to_json(const UsageEvent& usage) {
 
 const char* stop_name(StopReason reason) {
   switch (reason) {
-    case StopReason::stop_token: return "stop_token";
-    case StopReason::stop_string: return "stop_string";
-    case StopReason::length: return "length";
-    case StopReason::context: return "context";
-    case StopReason::tool_call: return "tool_call";
-    case StopReason::interrupted: return "interrupted";
+    case StopReason::stop_token:
+      return "stop_token";
+    case StopReason::stop_string:
+      return "stop_string";
+    case StopReason::length:
+      return "length";
+    case StopReason::context:
+      return "context";
+    case StopReason::tool_call:
+      return "tool_call";
+    case StopReason::interrupted:
+      return "interrupted";
   }
   return "";
 }
@@ -74,6 +84,8 @@ std::string json_event(const TurnEvent& event, uint64_t seed) {
   return dump(json) + "\n";
 }
 
-std::string json_event(const Error& error) { return dump(OrderedJson{{"type", "error"}, {"text", error.text()}}) + "\n"; }
+std::string json_event(const Error& error) {
+  return dump(OrderedJson{{"type", "error"}, {"text", error.text()}}) + "\n";
+}
 
 }  // namespace lapidary

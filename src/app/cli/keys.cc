@@ -13,52 +13,92 @@ constexpr char escape_byte = '\x1b';
 
 KeyKind control_key(unsigned char byte) {
   switch (byte) {
-    case 1: return KeyKind::home;             // A
-    case 2: return KeyKind::left;             // B
-    case 3: return KeyKind::interrupt;        // C
-    case 4: return KeyKind::end_of_input;     // D
-    case 5: return KeyKind::end;              // E
-    case 6: return KeyKind::right;            // F
-    case 7: return KeyKind::cancel;           // G
-    case 8: return KeyKind::backspace;        // H
-    case 10: return KeyKind::enter;           // J
-    case 11: return KeyKind::erase_to_end;    // K
-    case 12: return KeyKind::clear_screen;    // L
-    case 13: return KeyKind::enter;           // M
-    case 14: return KeyKind::down;            // N
-    case 16: return KeyKind::up;              // P
-    case 18: return KeyKind::search;          // R
-    case 20: return KeyKind::transpose;       // T
-    case 21: return KeyKind::erase_to_start;  // U
-    case 23: return KeyKind::erase_word_left_blank;  // W
-    case 25: return KeyKind::yank;            // Y
-    case 26: return KeyKind::suspend;         // Z
-    case 127: return KeyKind::backspace;
-    default: return KeyKind::ignored;
+    case 1:
+      return KeyKind::home;  // A
+    case 2:
+      return KeyKind::left;  // B
+    case 3:
+      return KeyKind::interrupt;  // C
+    case 4:
+      return KeyKind::end_of_input;  // D
+    case 5:
+      return KeyKind::end;  // E
+    case 6:
+      return KeyKind::right;  // F
+    case 7:
+      return KeyKind::cancel;  // G
+    case 8:
+      return KeyKind::backspace;  // H
+    case 10:
+      return KeyKind::enter;  // J
+    case 11:
+      return KeyKind::erase_to_end;  // K
+    case 12:
+      return KeyKind::clear_screen;  // L
+    case 13:
+      return KeyKind::enter;  // M
+    case 14:
+      return KeyKind::down;  // N
+    case 16:
+      return KeyKind::up;  // P
+    case 18:
+      return KeyKind::search;  // R
+    case 20:
+      return KeyKind::transpose;  // T
+    case 21:
+      return KeyKind::erase_to_start;  // U
+    case 23:
+      return KeyKind::erase_word_left_blank;  // W
+    case 25:
+      return KeyKind::yank;  // Y
+    case 26:
+      return KeyKind::suspend;  // Z
+    case 127:
+      return KeyKind::backspace;
+    default:
+      return KeyKind::ignored;
   }
 }
 
 KeyKind alt_key(char byte) {
   switch (byte) {
-    case 'b': case 'B': return KeyKind::word_left;
-    case 'f': case 'F': return KeyKind::word_right;
-    case 'd': case 'D': return KeyKind::erase_word_right;
-    case '\r': case '\n': return KeyKind::new_line;
-    case '\b': case '\x7f': return KeyKind::erase_word_left;
-    default: return KeyKind::ignored;
+    case 'b':
+    case 'B':
+      return KeyKind::word_left;
+    case 'f':
+    case 'F':
+      return KeyKind::word_right;
+    case 'd':
+    case 'D':
+      return KeyKind::erase_word_right;
+    case '\r':
+    case '\n':
+      return KeyKind::new_line;
+    case '\b':
+    case '\x7f':
+      return KeyKind::erase_word_left;
+    default:
+      return KeyKind::ignored;
   }
 }
 
 // The last letter of ESC [ … or ESC O …
 KeyKind letter_key(char letter, bool by_word) {
   switch (letter) {
-    case 'A': return KeyKind::up;
-    case 'B': return KeyKind::down;
-    case 'C': return by_word ? KeyKind::word_right : KeyKind::right;
-    case 'D': return by_word ? KeyKind::word_left : KeyKind::left;
-    case 'H': return KeyKind::home;
-    case 'F': return KeyKind::end;
-    default: return KeyKind::ignored;
+    case 'A':
+      return KeyKind::up;
+    case 'B':
+      return KeyKind::down;
+    case 'C':
+      return by_word ? KeyKind::word_right : KeyKind::right;
+    case 'D':
+      return by_word ? KeyKind::word_left : KeyKind::left;
+    case 'H':
+      return KeyKind::home;
+    case 'F':
+      return KeyKind::end;
+    default:
+      return KeyKind::ignored;
   }
 }
 
@@ -121,7 +161,8 @@ std::optional<Key> KeyParser::escape(bool nothing_follows) {
   if (at >= pending_.size()) return nothing_follows ? std::optional(take(1, KeyKind::cancel)) : std::nullopt;
   if (pending_[at] == '[') return control_sequence(at + 1, alt, nothing_follows);
   if (pending_[at] == 'O') {
-    if (at + 1 >= pending_.size()) return nothing_follows ? std::optional(take(at + 1, KeyKind::ignored)) : std::nullopt;
+    if (at + 1 >= pending_.size())
+      return nothing_follows ? std::optional(take(at + 1, KeyKind::ignored)) : std::nullopt;
     return take(at + 2, letter_key(pending_[at + 1], alt));
   }
   const size_t length = std::max<size_t>(1, utf8_length(std::string_view(pending_).substr(at)));
@@ -143,9 +184,12 @@ std::optional<Key> KeyParser::control_sequence(size_t begin, bool alt, bool noth
   // "1;5": key 1 with modifiers 5 - 1: 1 Shift, 2 Alt, 4 Ctrl.
   const size_t semicolon = parameters.find(';');
   const std::string number = parameters.substr(0, semicolon);
-  const bool by_word = alt || (semicolon != std::string::npos && parameters.size() > semicolon + 1 && parameters[semicolon + 1] > '2');
-  if (letter == '~' && parameters.starts_with("27;") && parameters.ends_with(";13")) return take(end + 1, KeyKind::new_line);
-  if (letter == 'u' && number == "13") return take(end + 1, semicolon == std::string::npos ? KeyKind::enter : KeyKind::new_line);
+  const bool by_word =
+      alt || (semicolon != std::string::npos && parameters.size() > semicolon + 1 && parameters[semicolon + 1] > '2');
+  if (letter == '~' && parameters.starts_with("27;") && parameters.ends_with(";13"))
+    return take(end + 1, KeyKind::new_line);
+  if (letter == 'u' && number == "13")
+    return take(end + 1, semicolon == std::string::npos ? KeyKind::enter : KeyKind::new_line);
   return take(end + 1, letter == '~' ? number_key(number, by_word) : letter_key(letter, by_word));
 }
 

@@ -13,13 +13,29 @@ enum class KeyKind : uint8_t {
   paste,  // a bracketed paste: line breaks are '\n'
   enter,
   new_line,  // Alt-Enter (Shift-Enter where the terminal tells)
-  left, right, word_left, word_right, home, end,
-  up, down,
-  backspace, erase,
-  erase_word_left, erase_word_left_blank,  // Alt-Backspace: to letters; Ctrl-W: to blanks
-  erase_word_right, erase_to_end, erase_to_start,
-  yank, transpose,
-  clear_screen, search, cancel, interrupt, end_of_input, suspend,
+  left,
+  right,
+  word_left,
+  word_right,
+  home,
+  end,
+  up,
+  down,
+  backspace,
+  erase,
+  erase_word_left,
+  erase_word_left_blank,  // Alt-Backspace: to letters; Ctrl-W: to blanks
+  erase_word_right,
+  erase_to_end,
+  erase_to_start,
+  yank,
+  transpose,
+  clear_screen,
+  search,
+  cancel,
+  interrupt,
+  end_of_input,
+  suspend,
   ignored,
 };
 

@@ -11,7 +11,8 @@ constexpr int rest_of_key_ms = 50;  // how long the rest of an escape sequence m
 
 bool in_word(char c) {
   const auto byte = static_cast<unsigned char>(c);
-  return byte >= 0x80 || (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || byte == '_';
+  return byte >= 0x80 || (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+         byte == '_';
 }
 
 bool blank(char c) { return c == ' ' || c == '\t' || c == '\n'; }
@@ -65,33 +66,73 @@ void LineEditor::handle(const Key& key) {
 
 bool LineEditor::handle_move(KeyKind kind) {
   switch (kind) {
-    case KeyKind::left: cursor_ = previous_border(text_, cursor_); return true;
-    case KeyKind::right: cursor_ = next_border(text_, cursor_); return true;
-    case KeyKind::word_left: cursor_ = word_left(false); return true;
-    case KeyKind::word_right: cursor_ = word_right(); return true;
-    case KeyKind::home: cursor_ = line_begin(); return true;
-    case KeyKind::end: cursor_ = line_end(); return true;
-    case KeyKind::up: vertical(-1); return true;
-    case KeyKind::down: vertical(1); return true;
-    default: return false;
+    case KeyKind::left:
+      cursor_ = previous_border(text_, cursor_);
+      return true;
+    case KeyKind::right:
+      cursor_ = next_border(text_, cursor_);
+      return true;
+    case KeyKind::word_left:
+      cursor_ = word_left(false);
+      return true;
+    case KeyKind::word_right:
+      cursor_ = word_right();
+      return true;
+    case KeyKind::home:
+      cursor_ = line_begin();
+      return true;
+    case KeyKind::end:
+      cursor_ = line_end();
+      return true;
+    case KeyKind::up:
+      vertical(-1);
+      return true;
+    case KeyKind::down:
+      vertical(1);
+      return true;
+    default:
+      return false;
   }
 }
 
 bool LineEditor::handle_edit(const Key& key) {
   switch (key.kind) {
     case KeyKind::text:
-    case KeyKind::paste: insert(key.text); return true;
-    case KeyKind::new_line: insert("\n"); return true;
-    case KeyKind::backspace: erase(previous_border(text_, cursor_), cursor_, false); return true;
-    case KeyKind::erase: erase(cursor_, next_border(text_, cursor_), false); return true;
-    case KeyKind::erase_word_left: erase(word_left(false), cursor_, true); return true;
-    case KeyKind::erase_word_left_blank: erase(word_left(true), cursor_, true); return true;
-    case KeyKind::erase_word_right: erase(cursor_, word_right(), true); return true;
-    case KeyKind::erase_to_end: erase(cursor_, std::max(line_end(), std::min(cursor_ + (line_end() == cursor_), text_.size())), true); return true;
-    case KeyKind::erase_to_start: erase(line_begin(), cursor_, true); return true;
-    case KeyKind::yank: insert(killed_); return true;
-    case KeyKind::transpose: transpose(); return true;
-    default: return false;
+    case KeyKind::paste:
+      insert(key.text);
+      return true;
+    case KeyKind::new_line:
+      insert("\n");
+      return true;
+    case KeyKind::backspace:
+      erase(previous_border(text_, cursor_), cursor_, false);
+      return true;
+    case KeyKind::erase:
+      erase(cursor_, next_border(text_, cursor_), false);
+      return true;
+    case KeyKind::erase_word_left:
+      erase(word_left(false), cursor_, true);
+      return true;
+    case KeyKind::erase_word_left_blank:
+      erase(word_left(true), cursor_, true);
+      return true;
+    case KeyKind::erase_word_right:
+      erase(cursor_, word_right(), true);
+      return true;
+    case KeyKind::erase_to_end:
+      erase(cursor_, std::max(line_end(), std::min(cursor_ + (line_end() == cursor_), text_.size())), true);
+      return true;
+    case KeyKind::erase_to_start:
+      erase(line_begin(), cursor_, true);
+      return true;
+    case KeyKind::yank:
+      insert(killed_);
+      return true;
+    case KeyKind::transpose:
+      transpose();
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -103,7 +144,9 @@ void LineEditor::handle_end(KeyKind kind) {
       else
         finish(LineEnd::entered, "");
       break;
-    case KeyKind::interrupt: finish(LineEnd::interrupted, "^C"); break;
+    case KeyKind::interrupt:
+      finish(LineEnd::interrupted, "^C");
+      break;
     case KeyKind::end_of_input:
       if (text_.empty())
         finish(LineEnd::closed, "");
@@ -124,7 +167,8 @@ void LineEditor::handle_end(KeyKind kind) {
       drawn_cursor_row_ = 0;
       drawn_text_.reset();
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
@@ -150,7 +194,8 @@ void LineEditor::handle_search(const Key& key) {
       cursor_ = search_->cursor_before;
       search_.reset();
       return;
-    case KeyKind::ignored: return;
+    case KeyKind::ignored:
+      return;
     default:
       if (search_->found != none) recalled_ = search_->found;
       search_.reset();
@@ -298,8 +343,8 @@ void LineEditor::redraw(bool whole) {
   drawn_rows_ = count;
 }
 
-// Terminals re-wrap what is on the screen when their width changes, so the cursor is as many rows below the prompt as the
-// layout for the new width says.
+// Terminals re-wrap what is on the screen when their width changes, so the cursor is as many rows below the prompt as
+// the layout for the new width says.
 void LineEditor::after_resize() {
   const TerminalSize size = screen_.size();
   const ScreenLayout layout = lay_out(prompt(), request_.continuation, text_, cursor_, size.columns);

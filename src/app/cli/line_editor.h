@@ -104,8 +104,8 @@ class LineEditor {
   std::optional<Line> result_;
   // What is on the screen:
   bool changed_ = false;
-  int top_ = 0;          // first row of the layout that is visible
-  int drawn_cursor_row_ = 0;  // rows below the first visible one
+  int top_ = 0;                            // first row of the layout that is visible
+  int drawn_cursor_row_ = 0;               // rows below the first visible one
   std::optional<std::string> drawn_text_;  // if the cursor stands behind it and nothing else was drawn
   int drawn_column_ = 0, drawn_rows_ = 1;
 };

@@ -44,34 +44,56 @@ TEST_CASE("typing, Enter, Ctrl-D, Ctrl-C") {
 }
 
 TEST_CASE("the keys of Emacs and the arrows move and erase") {
-  CHECK(edit("bc\x01" "a\x05" "d\r").text == "abcd");
+  CHECK(edit("bc\x01"
+             "a\x05"
+             "d\r")
+            .text == "abcd");
   CHECK(edit("ac\x1b[Db\r").text == "abc");
-  CHECK(edit("ac\x1bOD" "b\x1bOC" "d\r").text == "abcd");
-  CHECK(edit("one two\x1b" "b\x1b" "b" "X\r").text == "Xone two");
+  CHECK(edit("ac\x1bOD"
+             "b\x1bOC"
+             "d\r")
+            .text == "abcd");
+  CHECK(edit("one two\x1b"
+             "b\x1b"
+             "b"
+             "X\r")
+            .text == "Xone two");
   CHECK(edit("one two\x1b[1;5DX\x1b[1;5CY\r").text == "one XtwoY");
   CHECK(edit("one two\x17X\r").text == "one X");
   CHECK(edit("one/two\x1b\x7fX\r").text == "one/X");
-  CHECK(edit("one two\x01\x1b" "d\r").text == " two");
+  CHECK(edit("one two\x01\x1b"
+             "d\r")
+            .text == " two");
   CHECK(edit("one two\x1b[H\x0b\x19\x19\r").text == "one twoone two");
   CHECK(edit("one two\x15X\r").text == "X");
   CHECK(edit("abc\x1b[D\x1b[3~\r").text == "ab");
   CHECK(edit("ab\x14\r").text == "ba");
-  CHECK(edit("ab\x7f\x7f\x7f" "c\r").text == "c");
+  CHECK(edit("ab\x7f\x7f\x7f"
+             "c\r")
+            .text == "c");
 }
 
 TEST_CASE("a character is what a user takes for one") {
   CHECK(edit("\xC3\xA9\xE4\xBD\xA0\x7f\r").text == "\xC3\xA9");
-  CHECK(edit("ae\xCC\x81\x7f\r").text == "a");                                            // e + combining acute
-  CHECK(edit("x\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x92\xBB\x7f\r").text == "x");         // woman, joiner, laptop
-  CHECK(edit("\xF0\x9F\x98\x80\x1b[D" "a\r").text == "a\xF0\x9F\x98\x80");
-  CHECK(edit("a\xFF" "b\r").text == "a\xEF\xBF\xBD" "b");
+  CHECK(edit("ae\xCC\x81\x7f\r").text == "a");                                     // e + combining acute
+  CHECK(edit("x\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x92\xBB\x7f\r").text == "x");  // woman, joiner, laptop
+  CHECK(edit("\xF0\x9F\x98\x80\x1b[D"
+             "a\r")
+            .text == "a\xF0\x9F\x98\x80");
+  CHECK(edit("a\xFF"
+             "b\r")
+            .text ==
+        "a\xEF\xBF\xBD"
+        "b");
 }
 
 TEST_CASE("keys that arrive in pieces") {
   VirtualScreen screen(80, 24);
   for (const char* piece : {"a", "c", "\x1b", "[", "D", "b", "\xC3", "\xA9", "\r"}) screen.type(piece);
   LineEditor editor(screen);
-  CHECK(editor.read({}).text == "ab\xC3\xA9" "c");
+  CHECK(editor.read({}).text ==
+        "ab\xC3\xA9"
+        "c");
 }
 
 TEST_CASE("an ESC alone is no beginning of the next key") {
@@ -95,7 +117,11 @@ TEST_CASE("what is typed ahead goes to the next line") {
 
 TEST_CASE("a paste is text: its line breaks do not send, its control characters do nothing") {
   CHECK(edit("\x1b[200~one\rtwo\r\nthree\x1b[201~\r").text == "one\ntwo\nthree");
-  CHECK(edit("\x1b[200~a\x03\x04" "b\x1b[201~\r").text == "a\x03\x04" "b");
+  CHECK(edit("\x1b[200~a\x03\x04"
+             "b\x1b[201~\r")
+            .text ==
+        "a\x03\x04"
+        "b");
   VirtualScreen screen(80, 24);
   for (const char* piece : {"\x1b[200~par", "t\x1b[2", "01~!\r"}) screen.type(piece);
   LineEditor editor(screen);
@@ -109,7 +135,9 @@ TEST_CASE("Alt-Enter and an unfinished block begin a new line") {
   screen.type("\"\"\"a\rb\"\"\"\r");
   LineEditor editor(screen);
   LineRequest request;
-  request.wants_more = [](std::string_view text) { return text.starts_with("\"\"\"") && !text.substr(3).ends_with("\"\"\""); };
+  request.wants_more = [](std::string_view text) {
+    return text.starts_with("\"\"\"") && !text.substr(3).ends_with("\"\"\"");
+  };
   CHECK(editor.read(request).text == "\"\"\"a\nb\"\"\"");
 }
 
@@ -128,12 +156,30 @@ TEST_CASE("up and down: lines first, then history; a draft is not lost") {
 TEST_CASE("Ctrl-R searches the history") {
   History history;
   for (const char* entry : {"red apple", "green apple", "pear"}) REQUIRE(history.add(entry).has_value());
-  CHECK(edit("\x12" "app\r", &history).text == "green apple");
-  CHECK(edit("\x12" "app\x12\r", &history).text == "red apple");
-  CHECK(edit("\x12" "app\x12\x12\x12\r", &history).text == "red apple");
-  CHECK(edit("draft\x12" "app\x07\r", &history).text == "draft");
-  CHECK(edit("\x12" "pear\x05!\r", &history).text == "pear!");
-  CHECK(edit("\x12" "redx\x7f\x7f\x7f\x7fgreen\r", &history).text == "green apple");
+  CHECK(edit("\x12"
+             "app\r",
+             &history)
+            .text == "green apple");
+  CHECK(edit("\x12"
+             "app\x12\r",
+             &history)
+            .text == "red apple");
+  CHECK(edit("\x12"
+             "app\x12\x12\x12\r",
+             &history)
+            .text == "red apple");
+  CHECK(edit("draft\x12"
+             "app\x07\r",
+             &history)
+            .text == "draft");
+  CHECK(edit("\x12"
+             "pear\x05!\r",
+             &history)
+            .text == "pear!");
+  CHECK(edit("\x12"
+             "redx\x7f\x7f\x7f\x7fgreen\r",
+             &history)
+            .text == "green apple");
 }
 
 TEST_CASE("the screen shows what is in the line") {
@@ -145,7 +191,10 @@ TEST_CASE("the screen shows what is in the line") {
   CHECK(Look(20).after("a\x1b\rb") == "> a\n  b");
   CHECK(Look(20).after("a\x1b\rb\x1b[A\x7fX") == "> X\n  b");
   // A wide character does not fit into the last column.
-  CHECK(Look(7).after("abcd\xE4\xBD\xA0" "e") == "> abcd\n\xE4\xBD\xA0" "e");
+  CHECK(Look(7).after("abcd\xE4\xBD\xA0"
+                      "e") ==
+        "> abcd\n\xE4\xBD\xA0"
+        "e");
   CHECK(Look(20).after("a\x1b[200~\x1b]0;title\x07\x1b[201~") == "> a\xE2\x90\x9B]0;title\xE2\x90\x87");
 }
 
@@ -179,7 +228,9 @@ TEST_CASE("a resize draws the line once, in the new width") {
 
 TEST_CASE("Ctrl-Z suspends, Ctrl-L clears") {
   VirtualScreen screen(20, 10);
-  screen.type("ab\x1a" "c\x0c\r");
+  screen.type(
+      "ab\x1a"
+      "c\x0c\r");
   LineEditor editor(screen);
   CHECK(editor.read({}).text == "abc");
   CHECK(screen.suspended == 1);
@@ -215,8 +266,13 @@ TEST_CASE("a history survives in its file, which only its owner can read") {
 TEST_CASE("model text cannot drive the terminal") {
   CHECK(safe_text("a\x1b[2Jb") == "a\xE2\x90\x9B[2Jb");
   CHECK(safe_text("a\x07\x08\x7f") == "a\xE2\x90\x87\xE2\x90\x88\xE2\x90\xA1");
-  CHECK(safe_text("\xC2\x9B" "2J") == "\xEF\xBF\xBD" "2J");  // CSI as one character
-  CHECK(safe_text("a\tb\nc\r\nd\re") == "a\tb\nc\nd\xE2\x90\x8D" "e");
+  CHECK(safe_text("\xC2\x9B"
+                  "2J") ==
+        "\xEF\xBF\xBD"
+        "2J");  // CSI as one character
+  CHECK(safe_text("a\tb\nc\r\nd\re") ==
+        "a\tb\nc\nd\xE2\x90\x8D"
+        "e");
   CHECK(safe_text("\xFF\xC3") == "\xEF\xBF\xBD\xEF\xBF\xBD");
   CHECK(safe_text("\xF0\x9F\x98\x80 \xE4\xBD\xA0") == "\xF0\x9F\x98\x80 \xE4\xBD\xA0");
 }

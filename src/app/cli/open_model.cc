@@ -20,7 +20,9 @@ constexpr int64_t usual_context = 8192, context_step = 256;
 Result<std::string> model_path(const ModelChoice& choice) {
   if (!choice.path.empty()) return choice.path;
   std::string spark = bundled_model_path();
-  if (spark.empty()) return fail(ErrorKind::not_found, "Spark", "the model in the box is not there (LAPIDARY_MODELS names its folder's parent); name a model");
+  if (spark.empty())
+    return fail(ErrorKind::not_found, "Spark",
+                "the model in the box is not there (LAPIDARY_MODELS names its folder's parent); name a model");
   return spark;
 }
 
@@ -58,7 +60,8 @@ Result<int64_t> plan_context(const Engine& engine, int64_t wanted, int64_t token
   const MemoryState memory = memory_state();
   const uint64_t file_bytes = engine.model().file_bytes();
   if (wanted > config.context_max)
-    return fail(ErrorKind::wrong_use, "--context", fmt::format("this model's context is {} tokens at most, not {}", config.context_max, wanted));
+    return fail(ErrorKind::wrong_use, "--context",
+                fmt::format("this model's context is {} tokens at most, not {}", config.context_max, wanted));
   int64_t context = wanted;
   if (wanted == context_auto) context = largest_context(config, file_bytes, engine.kv_type(), memory.available_bytes);
   if (context <= 0) {

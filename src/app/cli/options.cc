@@ -35,7 +35,8 @@ Exit status: 0 done, 1 failed, 2 wrong use, 3 file refused, 4 not enough memory,
 )";
 
 bool looks_like_path(const std::string& word) {
-  return word.find('/') != std::string::npos || word.ends_with(".gguf") || word.ends_with(".json") || word.ends_with(".safetensors");
+  return word.find('/') != std::string::npos || word.ends_with(".gguf") || word.ends_with(".json") ||
+         word.ends_with(".safetensors");
 }
 
 std::unexpected<Error> no_such_model(const std::string& path, std::string_view hint = "") {
@@ -70,7 +71,9 @@ class Verb {
     app_.add_option(names, target, about)->type_name(value);
   }
   void text(const char* names, std::optional<std::string>& target, const char* value, const char* about) {
-    app_.add_option_function<std::string>(names, [&target](const std::string& word) { target = word; }, about)->type_name(value);
+    app_.add_option_function<std::string>(
+            names, [&target](const std::string& word) { target = word; }, about)
+        ->type_name(value);
   }
   // May be given several times, with one value each.
   void texts(const char* names, std::vector<std::string>& target, const char* value, const char* about) {
@@ -80,7 +83,9 @@ class Verb {
   template <typename Target, typename T>
   void number(const char* names, Target& target, T min, T max, const char* value, const char* about) {
     app_.add_option_function<std::string>(
-            names, [&target, names, min, max](const std::string& word) { target = number_of<T>(names, word, min, max); }, about)
+            names,
+            [&target, names, min, max](const std::string& word) { target = number_of<T>(names, word, min, max); },
+            about)
         ->type_name(value);
   }
   void word(const char* name, std::optional<std::string>& target, const char* about) { text(name, target, "", about); }
@@ -93,7 +98,8 @@ class Verb {
     app_.add_option_function<std::string>(
             "--kv",
             [&choice](const std::string& word) {
-              if (word != "f16" && word != "f32") throw CLI::ValidationError("--kv", fmt::format("expected f16 or f32, found \"{}\"", word));
+              if (word != "f16" && word != "f32")
+                throw CLI::ValidationError("--kv", fmt::format("expected f16 or f32, found \"{}\"", word));
               choice = word == "f16" ? KvChoice::f16 : KvChoice::f32;
             },
             "type of the KV cache")
@@ -111,7 +117,8 @@ class Verb {
               target = number_of<int32_t>("--image-tokens", word, 1, 1120);
               for (const int32_t budget : {70, 140, 280, 560, 1120})
                 if (target == budget) return;
-              throw CLI::ValidationError("--image-tokens", fmt::format("expected 70, 140, 280, 560 or 1120, found \"{}\"", word));
+              throw CLI::ValidationError("--image-tokens",
+                                         fmt::format("expected 70, 140, 280, 560 or 1120, found \"{}\"", word));
             },
             "detail of pictures: 70, 140, 280, 560 or 1120 tokens each")
         ->type_name("N");
@@ -133,7 +140,8 @@ class Verb {
     } catch (const CLI::CallForHelp&) {
       return TextToPrint{app_.help()};
     } catch (const CLI::Error& error) {
-      return fail(ErrorKind::wrong_use, "", fmt::format("{} ({} --help lists the options)", error.what(), app_.get_name()));
+      return fail(ErrorKind::wrong_use, "",
+                  fmt::format("{} ({} --help lists the options)", error.what(), app_.get_name()));
     }
     return std::optional<TextToPrint>();
   }
@@ -153,7 +161,9 @@ Result<Command> finish(Verb& verb, const std::vector<std::string>& words, Option
 }
 
 // One optional free word, the model.
-void add_model_word(Verb& verb, std::optional<std::string>& word) { verb.word("MODEL", word, "GGUF file or Hugging Face folder; default: Spark"); }
+void add_model_word(Verb& verb, std::optional<std::string>& word) {
+  verb.word("MODEL", word, "GGUF file or Hugging Face folder; default: Spark");
+}
 
 Result<void> set_model(ModelChoice& choice, const std::optional<std::string>& word, const FileExists& exists) {
   if (word && !choice.path.empty()) return fail(ErrorKind::wrong_use, *word, "the model is named twice");
@@ -163,8 +173,9 @@ Result<void> set_model(ModelChoice& choice, const std::optional<std::string>& wo
 }
 
 // [MODEL] FILE: the last word is the file.
-Result<void> set_model_and_file(ModelChoice& choice, const std::optional<std::string>& first, const std::optional<std::string>& second,
-                                std::string& file, const char* what, const FileExists& exists) {
+Result<void> set_model_and_file(ModelChoice& choice, const std::optional<std::string>& first,
+                                const std::optional<std::string>& second, std::string& file, const char* what,
+                                const FileExists& exists) {
   if (!first) return fail(ErrorKind::wrong_use, what, "which file?");
   file = second ? *second : *first;
   return set_model(choice, second ? first : std::nullopt, exists);
@@ -173,9 +184,11 @@ Result<void> set_model_and_file(ModelChoice& choice, const std::optional<std::st
 Result<Command> parse_run(const std::vector<std::string>& words, const FileExists& exists) {
   RunOptions options;
   std::optional<std::string> first, second;
-  Verb verb("run", "Answers a prompt. Without one, in a terminal: a chat. Text on standard input becomes part of the prompt.",
+  Verb verb("run",
+            "Answers a prompt. Without one, in a terminal: a chat. Text on standard input becomes part of the prompt.",
             "lapidary run model.gguf \"What does the sign say?\" --image photo.jpg");
-  verb.word("MODEL", first, "GGUF file or Hugging Face folder; default: Spark. A word alone that is no file is the prompt");
+  verb.word("MODEL", first,
+            "GGUF file or Hugging Face folder; default: Spark. A word alone that is no file is the prompt");
   verb.word("PROMPT", second, "what to answer");
   verb.model(options.model);
   verb.text("-p,--prompt", options.prompt, "TEXT", "the prompt, if the words leave it open");
@@ -188,11 +201,15 @@ Result<Command> parse_run(const std::vector<std::string>& words, const FileExist
   verb.flag("--json", options.json, "print one event a line: media, prompt, thinking, text, tool_call, usage, error");
   verb.flag("--greedy", options.sampling.greedy, "always the likeliest token");
   verb.number("--temp", options.sampling.temperature, 0.0, 100.0, "X", "temperature; default: the model's");
-  verb.number("--top-k", options.sampling.top_k, int32_t{0}, std::numeric_limits<int32_t>::max(), "N", "only the N likeliest tokens; 0: off");
+  verb.number("--top-k", options.sampling.top_k, int32_t{0}, std::numeric_limits<int32_t>::max(), "N",
+              "only the N likeliest tokens; 0: off");
   verb.number("--top-p", options.sampling.top_p, 0.0, 1.0, "X", "only the likeliest that make up this probability");
-  verb.number("--min-p", options.sampling.min_p, 0.0, 1.0, "X", "only those at least this likely, compared with the likeliest");
-  verb.number("--seed", options.sampling.seed, uint64_t{0}, std::numeric_limits<uint64_t>::max(), "N", "of the dice; default: random");
-  verb.number("-n,--max-tokens", options.tokens_max, int64_t{1}, int64_t{1} << 30, "N", "end the answer after N tokens");
+  verb.number("--min-p", options.sampling.min_p, 0.0, 1.0, "X",
+              "only those at least this likely, compared with the likeliest");
+  verb.number("--seed", options.sampling.seed, uint64_t{0}, std::numeric_limits<uint64_t>::max(), "N",
+              "of the dice; default: random");
+  verb.number("-n,--max-tokens", options.tokens_max, int64_t{1}, int64_t{1} << 30, "N",
+              "end the answer after N tokens");
   verb.texts("--stop", options.stop_strings, "TEXT", "end the answer before this text; may be repeated");
   verb.context(options.context);
   verb.image_tokens(options.image_tokens);
@@ -204,8 +221,10 @@ Result<Command> parse_run(const std::vector<std::string>& words, const FileExist
     if (first) free_words.push_back(*first);
     if (second) free_words.push_back(*second);
     LAPIDARY_CHECK(assign_words(free_words, exists, run));
-    if (run.raw && !(run.chat_file.empty() && run.system.empty() && run.tools_file.empty() && run.images.empty() && run.sounds.empty() && !run.think))
-      return fail(ErrorKind::wrong_use, "--raw", "continues a text; it takes no --chat, --system, --tools, --think, --image or --audio");
+    if (run.raw && !(run.chat_file.empty() && run.system.empty() && run.tools_file.empty() && run.images.empty() &&
+                     run.sounds.empty() && !run.think))
+      return fail(ErrorKind::wrong_use, "--raw",
+                  "continues a text; it takes no --chat, --system, --tools, --think, --image or --audio");
     return {};
   });
 }
@@ -213,48 +232,58 @@ Result<Command> parse_run(const std::vector<std::string>& words, const FileExist
 Result<Command> parse_show(const std::vector<std::string>& words, const FileExists& exists) {
   ShowOptions options;
   std::optional<std::string> model;
-  Verb verb("show", "What a model is, what it needs in memory at several context lengths, and whether that is there.", "lapidary show model.gguf");
+  Verb verb("show", "What a model is, what it needs in memory at several context lengths, and whether that is there.",
+            "lapidary show model.gguf");
   add_model_word(verb, model);
   verb.model(options.model);
   verb.kv(options.kv);
   verb.flag("--json", options.json, "as JSON");
-  return finish<ShowOptions>(verb, words, options, [&](ShowOptions& show) { return set_model(show.model, model, exists); });
+  return finish<ShowOptions>(verb, words, options,
+                             [&](ShowOptions& show) { return set_model(show.model, model, exists); });
 }
 
 Result<Command> parse_tokenize(const std::vector<std::string>& words, const FileExists& exists) {
   TokenizeOptions options;
   std::optional<std::string> model;
-  Verb verb("tokenize", "Text on standard input to a JSON list of ids. No <bos> is added.", "echo -n \"Hello\" | lapidary tokenize model.gguf");
+  Verb verb("tokenize", "Text on standard input to a JSON list of ids. No <bos> is added.",
+            "echo -n \"Hello\" | lapidary tokenize model.gguf");
   verb.word("MODEL", model, "GGUF file, Hugging Face folder or tokenizer.json; default: Spark");
   verb.text("-m,--model", options.model.path, "MODEL", "the same");
-  verb.flag("--special", options.special, "names of special tokens in the text become those tokens; with --decode: show them");
+  verb.flag("--special", options.special,
+            "names of special tokens in the text become those tokens; with --decode: show them");
   verb.flag("--decode", options.decode, "a JSON list of ids on standard input to text");
-  return finish<TokenizeOptions>(verb, words, options, [&](TokenizeOptions& tokenize) { return set_model(tokenize.model, model, exists); });
+  return finish<TokenizeOptions>(verb, words, options,
+                                 [&](TokenizeOptions& tokenize) { return set_model(tokenize.model, model, exists); });
 }
 
 Result<Command> parse_render(const std::vector<std::string>& words, const FileExists& exists) {
   RenderOptions options;
   std::optional<std::string> first, second;
-  Verb verb("render", "A conversation as the model gets it: {\"text\", \"ids\"}, every picture and sound as its one placeholder token.",
-            "lapidary render model.gguf conversation.json");
+  Verb verb(
+      "render",
+      "A conversation as the model gets it: {\"text\", \"ids\"}, every picture and sound as its one placeholder token.",
+      "lapidary render model.gguf conversation.json");
   verb.word("MODEL", first, "GGUF file or Hugging Face folder; default: Spark");
   verb.word("CHAT", second, "the conversation (see README, \"Chat files\")");
   verb.model(options.model);
   verb.flag("--expand", options.expand, "placeholders repeated, as the model gets them");
   verb.image_tokens(options.image_tokens);
-  return finish<RenderOptions>(verb, words, options,
-                               [&](RenderOptions& render) { return set_model_and_file(render.model, first, second, render.chat_file, "CHAT", exists); });
+  return finish<RenderOptions>(verb, words, options, [&](RenderOptions& render) {
+    return set_model_and_file(render.model, first, second, render.chat_file, "CHAT", exists);
+  });
 }
 
 Result<Command> parse_logits(const std::vector<std::string>& words, const FileExists& exists) {
   LogitsOptions options;
   std::optional<std::string> model;
-  Verb verb("logits", "Logits of a prompt as .npy, float32 [tokens, vocabulary]. Nothing is added to it, no <bos> either.",
+  Verb verb("logits",
+            "Logits of a prompt as .npy, float32 [tokens, vocabulary]. Nothing is added to it, no <bos> either.",
             "lapidary logits model.gguf --text prompt.txt --image photo.jpg --out logits.npy");
   add_model_word(verb, model);
   verb.model(options.model);
   verb.text("--ids", options.ids_file, "F", "the prompt: a JSON list of ids");
-  verb.text("--text", options.text_file, "F", "the prompt: text, special tokens parsed; each <|image|> and <|audio|> is the next file");
+  verb.text("--text", options.text_file, "F",
+            "the prompt: text, special tokens parsed; each <|image|> and <|audio|> is the next file");
   verb.text("--chat", options.chat_file, "F", "the prompt: a conversation");
   verb.texts("--image", options.images, "F", "a picture for --text; may be repeated");
   verb.texts("--audio", options.sounds, "F", "a sound for --text; may be repeated");
@@ -283,7 +312,8 @@ Result<Command> parse_perplexity(const std::vector<std::string>& words, const Fi
   verb.word("FILE", second, "the text");
   verb.model(options.model);
   verb.number("--tokens", options.tokens, int64_t{2}, int64_t{1} << 30, "N", "only the first N tokens");
-  verb.text("--against", options.against, "MODEL2", "also the KL divergence from this model, and how often the likeliest token agrees");
+  verb.text("--against", options.against, "MODEL2",
+            "also the KL divergence from this model, and how often the likeliest token agrees");
   verb.engine(options.engine);
   verb.flag("--json", options.json, "as JSON");
   return finish<PerplexityOptions>(verb, words, options, [&](PerplexityOptions& perplexity) -> Result<void> {
@@ -306,11 +336,13 @@ Result<void> assign_words(const std::vector<std::string>& words, const FileExist
   const bool model_named = !options.model.path.empty(), prompt_named = options.prompt.has_value();
   if (words.size() == 2) {
     if (model_named || prompt_named)
-      return fail(ErrorKind::wrong_use, words[1], model_named ? "one word too many: -m names the model" : "one word too many: -p is the prompt");
+      return fail(ErrorKind::wrong_use, words[1],
+                  model_named ? "one word too many: -m names the model" : "one word too many: -p is the prompt");
     options.model.path = words[0];
     options.prompt = words[1];
   } else if (words.size() == 1) {
-    if (model_named && prompt_named) return fail(ErrorKind::wrong_use, words[0], "one word too many: -m and -p name model and prompt");
+    if (model_named && prompt_named)
+      return fail(ErrorKind::wrong_use, words[0], "one word too many: -m and -p name model and prompt");
     if (model_named)
       options.prompt = words[0];
     else if (prompt_named || (!words[0].empty() && exists(words[0])))
@@ -335,7 +367,8 @@ Result<Command> parse_command_line(const std::vector<std::string>& words, const 
   if (verb == "logits") return parse_logits(rest, exists);
   if (verb == "perplexity") return parse_perplexity(rest, exists);
   if (verb == "doctor") return parse_doctor(rest);
-  if (verb == "--version" || verb == "-V" || verb == "version") return Command(TextToPrint{"lapidary " LAPIDARY_VERSION "\n"});
+  if (verb == "--version" || verb == "-V" || verb == "version")
+    return Command(TextToPrint{"lapidary " LAPIDARY_VERSION "\n"});
   if (verb == "--help" || verb == "-h" || verb == "help") return Command(TextToPrint{help_text});
   return fail(ErrorKind::wrong_use, "", fmt::format("no verb \"{}\" (lapidary --help lists the verbs)", verb));
 }

@@ -23,7 +23,7 @@ enum class KvChoice : uint8_t { automatic, f16, f32 };
 struct EngineChoice {
   int32_t threads = 0;  // 0: one a physical core
   KvChoice kv = KvChoice::automatic;
-  bool force = false;   // although the memory does not suffice
+  bool force = false;  // although the memory does not suffice
 };
 
 inline constexpr int64_t context_default = 0, context_auto = -1;
@@ -92,7 +92,8 @@ struct TextToPrint {
   std::string text;
 };
 
-using Command = std::variant<RunOptions, ShowOptions, TokenizeOptions, RenderOptions, LogitsOptions, PerplexityOptions, DoctorOptions, TextToPrint>;
+using Command = std::variant<RunOptions, ShowOptions, TokenizeOptions, RenderOptions, LogitsOptions, PerplexityOptions,
+                             DoctorOptions, TextToPrint>;
 
 // `exists` says whether a path is there. Errors: ErrorKind::wrong_use, or not_found for a model that is not there.
 using FileExists = std::function<bool(const std::string& path)>;

@@ -62,7 +62,8 @@ TEST_CASE("a prompt is taken as it is written") {
 }
 
 TEST_CASE("repeated options take one value each and leave the words alone") {
-  const RunOptions options = run({"--image", "a.png", "--image", "b.png", "hello", "--audio", "c.wav", "--stop", "x", "--stop", "[y,z]"});
+  const RunOptions options =
+      run({"--image", "a.png", "--image", "b.png", "hello", "--audio", "c.wav", "--stop", "x", "--stop", "[y,z]"});
   CHECK(options.images == std::vector<std::string>{"a.png", "b.png"});
   CHECK(options.sounds == std::vector<std::string>{"c.wav"});
   CHECK(options.stop_strings == std::vector<std::string>{"x", "[y,z]"});
@@ -70,7 +71,8 @@ TEST_CASE("repeated options take one value each and leave the words alone") {
 }
 
 TEST_CASE("numbers are checked") {
-  const RunOptions options = run({"--temp", "0.5", "--top-k", "64", "--top-p=0.95", "--min-p", "0.1", "--seed", "18446744073709551615", "-n", "010", "-c", "4096", "-t", "2"});
+  const RunOptions options = run({"--temp", "0.5", "--top-k", "64", "--top-p=0.95", "--min-p", "0.1", "--seed",
+                                  "18446744073709551615", "-n", "010", "-c", "4096", "-t", "2"});
   CHECK(options.sampling.temperature == 0.5);
   CHECK(options.sampling.top_k == 64);
   CHECK(options.sampling.top_p == 0.95);
@@ -81,10 +83,26 @@ TEST_CASE("numbers are checked") {
   CHECK(options.engine.threads == 2);
   CHECK(run({"--context", "auto"}).context == context_auto);
   CHECK(run({"--image-tokens", "560"}).image_tokens == 560);
-  for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
-           {"--temp", "-1"}, {"--temp", "nan"}, {"--temp", "1e999"}, {"--temp", "warm"}, {"--temp", ""}, {"--top-k", "-1"}, {"--top-k", "1.5"}, {"--top-p", "1.1"},
-           {"--min-p", "2"}, {"--seed", "-1"}, {"--seed", "18446744073709551616"}, {"-n", "0"}, {"-n", "5x"}, {"-c", "0"}, {"-c", "all"}, {"-t", "0"},
-           {"-t", "1000000"}, {"--image-tokens", "100"}, {"--kv", "q8"}, {"--nothing", "1"}}) {
+  for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{{"--temp", "-1"},
+                                                                                    {"--temp", "nan"},
+                                                                                    {"--temp", "1e999"},
+                                                                                    {"--temp", "warm"},
+                                                                                    {"--temp", ""},
+                                                                                    {"--top-k", "-1"},
+                                                                                    {"--top-k", "1.5"},
+                                                                                    {"--top-p", "1.1"},
+                                                                                    {"--min-p", "2"},
+                                                                                    {"--seed", "-1"},
+                                                                                    {"--seed", "18446744073709551616"},
+                                                                                    {"-n", "0"},
+                                                                                    {"-n", "5x"},
+                                                                                    {"-c", "0"},
+                                                                                    {"-c", "all"},
+                                                                                    {"-t", "0"},
+                                                                                    {"-t", "1000000"},
+                                                                                    {"--image-tokens", "100"},
+                                                                                    {"--kv", "q8"},
+                                                                                    {"--nothing", "1"}}) {
     CAPTURE(name);
     CAPTURE(value);
     CHECK(refusal({"run", name, value}) == ErrorKind::wrong_use);
@@ -112,11 +130,13 @@ TEST_CASE("the other verbs") {
   CHECK(render.expand);
   CHECK(std::get<RenderOptions>(parse({"render", "chat.json"}).value()).chat_file == "chat.json");
   CHECK(refusal({"render"}) == ErrorKind::wrong_use);
-  const auto perplexity = std::get<PerplexityOptions>(parse({"perplexity", "folder", "text.txt", "--tokens", "512", "--against", "model.gguf"}).value());
+  const auto perplexity = std::get<PerplexityOptions>(
+      parse({"perplexity", "folder", "text.txt", "--tokens", "512", "--against", "model.gguf"}).value());
   CHECK(perplexity.file == "text.txt");
   CHECK(perplexity.tokens == 512);
   CHECK(perplexity.against == "model.gguf");
-  const auto logits = std::get<LogitsOptions>(parse({"logits", "folder", "--text", "t", "--image", "i", "--out", "o.npy", "--last", "3"}).value());
+  const auto logits = std::get<LogitsOptions>(
+      parse({"logits", "folder", "--text", "t", "--image", "i", "--out", "o.npy", "--last", "3"}).value());
   CHECK(logits.images == std::vector<std::string>{"i"});
   CHECK(logits.last == 3);
   CHECK(refusal({"logits", "folder", "--out", "o.npy"}) == ErrorKind::wrong_use);

@@ -11,9 +11,11 @@ std::string format_call(const ToolCall& call) {
 }
 
 std::string format_usage(const UsageEvent& usage, uint64_t seed) {
-  std::string text = fmt::format("{} tokens read in {:.2f} s", usage.prompt_tokens - usage.reused_tokens, usage.prompt_seconds);
+  std::string text =
+      fmt::format("{} tokens read in {:.2f} s", usage.prompt_tokens - usage.reused_tokens, usage.prompt_seconds);
   if (usage.reply_tokens > 0 && usage.reply_seconds > 0)
-    text += fmt::format(", {} written at {:.1f} a second", usage.reply_tokens, static_cast<double>(usage.reply_tokens) / usage.reply_seconds);
+    text += fmt::format(", {} written at {:.1f} a second", usage.reply_tokens,
+                        static_cast<double>(usage.reply_tokens) / usage.reply_seconds);
   return text + fmt::format(", seed {}", seed);
 }
 

@@ -125,7 +125,8 @@ size_t previous_border(std::string_view text, size_t at) {
   }
 }
 
-ScreenLayout lay_out(std::string_view prompt, std::string_view continuation, std::string_view text, size_t cursor, int columns) {
+ScreenLayout lay_out(std::string_view prompt, std::string_view continuation, std::string_view text, size_t cursor,
+                     int columns) {
   Screen screen(columns);
   screen.put(prompt);
   for (size_t at = 0; at < text.size();) {

@@ -9,8 +9,9 @@
 
 namespace lapidary {
 
-// Text from a model or a file, made unable to drive the terminal: control characters but line breaks and tabs become visible
-// pictures of themselves (ESC: U+241B), bytes that are not UTF-8 become U+FFFD. Never longer in columns than in characters.
+// Text from a model or a file, made unable to drive the terminal: control characters but line breaks and tabs become
+// visible pictures of themselves (ESC: U+241B), bytes that are not UTF-8 become U+FFFD. Never longer in columns than in
+// characters.
 std::string safe_text(std::string_view text);
 
 // Columns of a line that safe_text made, tabs counted as one.
@@ -30,8 +31,9 @@ struct ScreenLayout {
   int cursor_row = 0, cursor_column = 0;
 };
 
-// Lays `text` out on a screen of `columns`, behind `prompt` (and `continuation` after each line break), with the cursor before
-// byte `cursor` of the text. Styles are not part of it: prompts are plain.
-ScreenLayout lay_out(std::string_view prompt, std::string_view continuation, std::string_view text, size_t cursor, int columns);
+// Lays `text` out on a screen of `columns`, behind `prompt` (and `continuation` after each line break), with the cursor
+// before byte `cursor` of the text. Styles are not part of it: prompts are plain.
+ScreenLayout lay_out(std::string_view prompt, std::string_view continuation, std::string_view text, size_t cursor,
+                     int columns);
 
 }  // namespace lapidary

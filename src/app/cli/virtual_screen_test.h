@@ -85,15 +85,23 @@ class VirtualScreen : public EditorScreen {
     while (end < bytes.size() && static_cast<unsigned char>(bytes[end]) < 0x40) ++end;
     const int number = std::atoi(std::string(bytes.substr(2, end - 2)).c_str());
     switch (bytes[end]) {
-      case 'A': row_ = std::max(0, row_ - std::max(1, number)); break;
-      case 'C': column_ = std::min(size_.columns - 1, column_ + std::max(1, number)); break;
-      case 'H': row_ = column_ = 0; break;
+      case 'A':
+        row_ = std::max(0, row_ - std::max(1, number));
+        break;
+      case 'C':
+        column_ = std::min(size_.columns - 1, column_ + std::max(1, number));
+        break;
+      case 'H':
+        row_ = column_ = 0;
+        break;
       case 'J':
         if (number == 2) lines_.assign(lines_.size(), {});
-        if (lines_[static_cast<size_t>(row_)].size() > static_cast<size_t>(column_)) lines_[static_cast<size_t>(row_)].resize(static_cast<size_t>(column_));
+        if (lines_[static_cast<size_t>(row_)].size() > static_cast<size_t>(column_))
+          lines_[static_cast<size_t>(row_)].resize(static_cast<size_t>(column_));
         for (size_t i = static_cast<size_t>(row_) + 1; i < lines_.size(); ++i) lines_[i].clear();
         break;
-      default: break;
+      default:
+        break;
     }
     return end + 1;
   }

@@ -31,15 +31,19 @@ TEST_CASE("conversation: every kind of message") {
     "messages": [
       {"role": "system", "content": "Be brief."},
       {"role": "user", "content": [{"type": "text", "text": "see"}, {"type": "image", "path": "a.png"},
-                                   {"type": "image_url", "image_url": {"url": "b.png"}}, {"type": "audio", "url": "c.wav"},
-                                   {"type": "input_audio"}, {"type": "video", "video": "d.mp4"}, {"type": "image_url", "image_url": "e.png"}]},
+                                   {"type": "image_url", "image_url": {"url": "b.png"}},
+                                   {"type": "audio", "url": "c.wav"},
+                                   {"type": "input_audio"}, {"type": "video", "video": "d.mp4"},
+                                   {"type": "image_url", "image_url": "e.png"}]},
       {"role": "assistant", "content": null, "reasoning_content": "hm",
        "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": {"b": 1, "a": 2}}},
-                      {"function": {"name": "g", "arguments": "{\"x\": [1.5]}"}}, {"function": {"name": "h", "arguments": " "}},
+                      {"function": {"name": "g", "arguments": "{\"x\": [1.5]}"}},
+                      {"function": {"name": "h", "arguments": " "}},
                       {"function": {"name": "i"}}]},
       {"role": "tool", "tool_call_id": "1", "content": {"temp": 21}},
       {"role": "tool", "name": "g", "content": 3.5},
-      {"role": "model", "content": "ok", "reasoning": "r", "tool_responses": [{"name": "f", "response": {}}, {"response": null}]}
+      {"role": "model", "content": "ok", "reasoning": "r",
+       "tool_responses": [{"name": "f", "response": {}}, {"response": null}]}
     ],
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
     "think": true, "preserve_thinking": true, "generation_prompt": false})");

@@ -24,7 +24,8 @@ Result<MediaTokens> tokens_of(MediaKind kind, const SpecialTokens& tokens, const
                                                      : MediaTokens{tokens.audio_begin, tokens.audio, tokens.audio_end};
   if (kind == MediaKind::video) return fail(ErrorKind::unsupported, path, "video is not supported yet");
   if (found.begin < 0 || found.soft < 0 || found.end < 0)
-    return fail(ErrorKind::unsupported, path, kind == MediaKind::image ? "this model cannot see" : "this model cannot hear");
+    return fail(ErrorKind::unsupported, path,
+                kind == MediaKind::image ? "this model cannot see" : "this model cannot hear");
   return found;
 }
 
@@ -58,7 +59,8 @@ Result<void> walk(const Prompt& prompt, const Tokenizer& tokenizer, std::vector<
   return flush();
 }
 
-Result<SoftBlock> load_image(const std::string& path, const std::string& folder, Engine& engine, int32_t image_tokens, MediaEvent& event) {
+Result<SoftBlock> load_image(const std::string& path, const std::string& folder, Engine& engine, int32_t image_tokens,
+                             MediaEvent& event) {
   LAPIDARY_TRY(const auto file, open_media(path, folder));
   LAPIDARY_TRY(const Image image, decode_image(file->bytes(), path));
   const int32_t patch = engine.config().vision ? engine.config().vision->patch_pixels : 48;
@@ -68,7 +70,8 @@ Result<SoftBlock> load_image(const std::string& path, const std::string& folder,
   auto block = engine.embed(patches);
   if (!block) return std::unexpected(std::move(block).error().in(path));
   if (block->count != int64_t{patches.grid.columns} * patches.grid.rows)
-    return fail(ErrorKind::refused, path, fmt::format("{} soft tokens for {} patches", block->count, patches.grid.columns * patches.grid.rows));
+    return fail(ErrorKind::refused, path,
+                fmt::format("{} soft tokens for {} patches", block->count, patches.grid.columns * patches.grid.rows));
   return block;
 }
 
@@ -77,7 +80,8 @@ Result<SoftBlock> load_sound(const std::string& path, const std::string& folder,
   LAPIDARY_TRY(const Sound sound, decode_sound(file->bytes(), path));
   event.seconds = sound.seconds();
   if (event.seconds > trained_seconds_max)
-    event.warning = fmt::format("{:.1f} s of sound: the model is trained to 30 s, the rest may be misheard", event.seconds);
+    event.warning =
+        fmt::format("{:.1f} s of sound: the model is trained to 30 s, the rest may be misheard", event.seconds);
   auto block = engine.embed(sound);
   if (!block) return std::unexpected(std::move(block).error().in(path));
   return block;
@@ -85,14 +89,15 @@ Result<SoftBlock> load_sound(const std::string& path, const std::string& folder,
 
 }  // namespace
 
-Result<TokenizedPrompt> prepare_prompt(const Prompt& prompt, const std::string& media_folder, Engine& engine, int32_t image_tokens,
-                                       const std::function<void(const MediaEvent&)>& sink) {
+Result<TokenizedPrompt> prepare_prompt(const Prompt& prompt, const std::string& media_folder, Engine& engine,
+                                       int32_t image_tokens, const std::function<void(const MediaEvent&)>& sink) {
   TokenizedPrompt result;
   LAPIDARY_CHECK(walk(prompt, engine.model().tokenizer(), result.ids, [&](const PromptItem& item) -> Result<void> {
     LAPIDARY_TRY(const MediaTokens tokens, tokens_of(item.media, engine.config().tokens, item.path));
     MediaEvent event{item.media, item.path};
-    LAPIDARY_TRY(SoftBlock block, item.media == MediaKind::image ? load_image(item.path, media_folder, engine, image_tokens, event)
-                                                                : load_sound(item.path, media_folder, engine, event));
+    LAPIDARY_TRY(SoftBlock block, item.media == MediaKind::image
+                                      ? load_image(item.path, media_folder, engine, image_tokens, event)
+                                      : load_sound(item.path, media_folder, engine, event));
     event.soft_tokens = block.count;
     result.ids.push_back(tokens.begin);
     block.first = static_cast<int64_t>(result.ids.size());
@@ -105,8 +110,9 @@ Result<TokenizedPrompt> prepare_prompt(const Prompt& prompt, const std::string& 
   return result;
 }
 
-Result<std::vector<int32_t>> expand_prompt(const Prompt& prompt, const std::string& media_folder, const ModelConfig& config,
-                                           const Tokenizer& tokenizer, int32_t image_tokens) {
+Result<std::vector<int32_t>> expand_prompt(const Prompt& prompt, const std::string& media_folder,
+                                           const ModelConfig& config, const Tokenizer& tokenizer,
+                                           int32_t image_tokens) {
   std::vector<int32_t> ids;
   LAPIDARY_CHECK(walk(prompt, tokenizer, ids, [&](const PromptItem& item) -> Result<void> {
     LAPIDARY_TRY(const MediaTokens tokens, tokens_of(item.media, config.tokens, item.path));

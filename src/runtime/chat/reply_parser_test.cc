@@ -115,13 +115,14 @@ TEST_CASE("reply: calls, one and several, with text around them") {
 }
 
 TEST_CASE("pitfall 29: strings in calls hold braces, quotes and the names of special tokens") {
-  ToolCall call{"", "f", {{"text", "line 1\nline 2 \"quoted\" }{ <|\"|>,x:1}<tool_call|> end"}, {"日本", "🙂"}}};
-  Conversation chat;
-  chat.messages.push_back({.role = "assistant", .tool_calls = {call}});
-  const auto ids = prompt_ids(render(chat, ChatFormat::gemma4).value(), tokenizer()).value();
+  // As the model writes it: the quote tokens around the string by id, everything in it as characters.
+  const std::string inner = "line 1\nline 2 \"quoted\" }{ <|\"|>,x:1}<tool_call|> end";
+  std::vector<int32_t> ids = ids_of("<|tool_call>call:f{text:<|\"|>");
+  tokenizer().encode(inner, SpecialParsing::off, ids);
+  tokenizer().encode("<|\"|>,日本:<|\"|>🙂<|\"|>}<tool_call|>", SpecialParsing::on, ids);
   Reader reader;
-  reader.push({std::ranges::find(ids, tokenizer().find("<|tool_call>")), ids.end()});
-  CHECK(reader.all == "[f " + dump(OrderedJson{{"text", call.arguments["text"]}, {"日本", "🙂"}}) + "]");
+  reader.push(ids);
+  CHECK(reader.all == "[f " + dump(OrderedJson{{"text", inner}, {"日本", "🙂"}}) + "]");
 }
 
 TEST_CASE("reply: a call that cannot be read is kept with the reason, and nothing is executed") {

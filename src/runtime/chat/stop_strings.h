@@ -13,8 +13,8 @@ class StopStrings {
   // Empty strings are ignored.
   explicit StopStrings(std::vector<std::string> stops);
 
-  // Text that is certainly not part of a stop string. When one is found, returns what stood before it, and stopped() is true
-  // from then on.
+  // Text that is certainly not part of a stop string. When one is found, returns what stood before it, and stopped() is
+  // true from then on.
   std::string push(std::string_view text);
   // What is held back at the end of a reply without a stop.
   std::string finish();

@@ -48,13 +48,32 @@ void write_quoted(PromptWriter& out, std::string_view text) {
   out.special(quote);
 }
 
-enum class Keys : uint8_t { bare, quoted };
+// A text inside a call that the model itself wrote. The official format does not escape: the name of the quote token in
+// it becomes that token, as there. It can end a string, but no call and no turn; everything else stays text.
+void write_argument(PromptWriter& out, std::string_view text) {
+  out.special(quote);
+  for (size_t at = text.find(quote); at != std::string_view::npos; at = text.find(quote)) {
+    out.text(text.substr(0, at));
+    out.special(quote);
+    text.remove_prefix(at + quote.size());
+  }
+  out.text(text);
+  out.special(quote);
+}
 
-void write_value(PromptWriter& out, const OrderedJson& value, Keys keys) {
+enum class Keys : uint8_t { bare, quoted };
+enum class Writer : uint8_t { model, others };
+
+void write_value(PromptWriter& out, const OrderedJson& value, Keys keys, Writer writer = Writer::others) {
   if (value.is_null()) {
     out.text("null");
   } else if (value.is_string()) {
-    write_quoted(out, value.get_ref<const std::string&>());
+    const auto& text = value.get_ref<const std::string&>();
+    if (writer == Writer::model) {
+      write_argument(out, text);
+    } else {
+      write_quoted(out, text);
+    }
   } else if (value.is_boolean()) {
     out.text(value.get<bool>() ? "true" : "false");
   } else if (value.is_object()) {
@@ -68,7 +87,7 @@ void write_value(PromptWriter& out, const OrderedJson& value, Keys keys) {
         out.text(key);
       }
       out.text(":");
-      write_value(out, *element, keys);
+      write_value(out, *element, keys, writer);
     }
     out.text("}");
   } else if (value.is_array()) {
@@ -76,7 +95,7 @@ void write_value(PromptWriter& out, const OrderedJson& value, Keys keys) {
     bool first = true;
     for (const OrderedJson& element : value) {
       if (!std::exchange(first, false)) out.text(",");
-      write_value(out, element, keys);
+      write_value(out, element, keys, writer);
     }
     out.text("]");
   } else {
@@ -84,13 +103,13 @@ void write_value(PromptWriter& out, const OrderedJson& value, Keys keys) {
   }
 }
 
-void write_pairs(PromptWriter& out, const OrderedJson& object) {
+void write_pairs(PromptWriter& out, const OrderedJson& object, Writer writer) {
   bool first = true;
   for (const auto& [key, value] : sorted_members(object)) {
     if (!std::exchange(first, false)) out.text(",");
     out.text(key);
     out.text(":");
-    write_value(out, *value, Keys::bare);
+    write_value(out, *value, Keys::bare, writer);
   }
 }
 
@@ -314,7 +333,7 @@ Result<void> write_call(PromptWriter& out, const ToolCall& call, const std::stri
   out.text("call:");
   out.text(call.name);
   out.text("{");
-  if (call.arguments.is_object()) write_pairs(out, call.arguments);
+  if (call.arguments.is_object()) write_pairs(out, call.arguments, Writer::model);
   out.text("}");
   out.special("<tool_call|>");
   return {};
@@ -326,7 +345,7 @@ void write_response(PromptWriter& out, std::string_view name, const OrderedJson&
   out.text(name);
   out.text("{");
   if (body.is_object()) {
-    write_pairs(out, body);
+    write_pairs(out, body, Writer::others);
   } else {
     out.text("value:");
     write_value(out, body, Keys::bare);

@@ -14,7 +14,9 @@ struct Reply {
   UsageEvent usage;
 };
 
-bool interrupted(const TurnRequest& request) { return request.interrupted != nullptr && request.interrupted->load(std::memory_order_relaxed); }
+bool interrupted(const TurnRequest& request) {
+  return request.interrupted != nullptr && request.interrupted->load(std::memory_order_relaxed);
+}
 
 // The prompt, and whether it ends inside an open thought.
 Result<Prompt> prompt_of(const TurnRequest& request, const Tokenizer& tokenizer, ChatFormat format) {
@@ -31,8 +33,8 @@ bool ends_in_thought(const Prompt& prompt) {
   return open != prompt.rend() && open->text == "<|channel>";
 }
 
-// Where a later turn's prompt will still agree with this one: before the header of the model's turn, which is rendered anew
-// (without the empty thought) once the reply is history. gemma4.md 6.2, rule 7.
+// Where a later turn's prompt will still agree with this one: before the header of the model's turn, which is rendered
+// anew (without the empty thought) once the reply is history. gemma4.md 6.2, rule 7.
 int64_t stable_length(const TokenizedPrompt& prompt, const Tokenizer& tokenizer) {
   for (const char* name : {"<|turn>", "<start_of_turn>"}) {
     const int32_t turn = tokenizer.find(name);
@@ -46,7 +48,8 @@ int64_t stable_length(const TokenizedPrompt& prompt, const Tokenizer& tokenizer)
 // Tokens one by one: sample, parse, emit, until something ends the reply.
 class Generation {
  public:
-  Generation(Session& session, Engine& engine, const TurnRequest& request, ChatFormat format, bool inside_thought, const TurnSink& sink)
+  Generation(Session& session, Engine& engine, const TurnRequest& request, ChatFormat format, bool inside_thought,
+             const TurnSink& sink)
       : session_(session),
         tokenizer_(engine.model().tokenizer()),
         config_(engine.config()),
@@ -87,7 +90,8 @@ class Generation {
     }
     emit(parser_.finish());
     if (std::string rest = stop_strings_.finish(); !rest.empty() && !stop_strings_.stopped()) say(std::move(rest));
-    if (!reply_.message.tool_calls.empty() && reply_.usage.reason == StopReason::stop_token) reply_.usage.reason = StopReason::tool_call;
+    if (!reply_.message.tool_calls.empty() && reply_.usage.reason == StopReason::stop_token)
+      reply_.usage.reason = StopReason::tool_call;
     reply_.usage.thinking_tokens = parser_.thinking_tokens();
     reply_.usage.reply_seconds = monotonic_seconds() - begin;
     reply_.message.content = text_;
@@ -97,7 +101,8 @@ class Generation {
  private:
   // A thought without end is closed for the model: pitfalls 37 and 40.
   int32_t next_token() {
-    if (parser_.thinking() && request_.options.thinking_tokens_max > 0 && parser_.thinking_tokens() >= request_.options.thinking_tokens_max)
+    if (parser_.thinking() && request_.options.thinking_tokens_max > 0 &&
+        parser_.thinking_tokens() >= request_.options.thinking_tokens_max)
       if (const int32_t close = tokenizer_.find("<channel|>"); close >= 0) return close;
     return sampler_.next(session_.logits());
   }
@@ -144,12 +149,14 @@ Result<Message> run_turn(Session& session, Engine& engine, const TurnRequest& re
   const Tokenizer& tokenizer = engine.model().tokenizer();
   const ChatFormat format = request.options.raw ? ChatFormat::none : chat_format(tokenizer);
   if (!request.options.raw && format == ChatFormat::none)
-    return fail(ErrorKind::unsupported, engine.model().path(), "this model has no chat format: continue a text instead (--raw)");
+    return fail(ErrorKind::unsupported, engine.model().path(),
+                "this model has no chat format: continue a text instead (--raw)");
 
   // 1. Messages -> special tokens, text and media; media -> soft tokens.
   LAPIDARY_TRY(const Prompt rendered, prompt_of(request, tokenizer, format));
   LAPIDARY_TRY(const TokenizedPrompt prompt,
-               prepare_prompt(rendered, request.media_folder, engine, request.options.image_tokens, [&](const MediaEvent& event) { sink(event); }));
+               prepare_prompt(rendered, request.media_folder, engine, request.options.image_tokens,
+                              [&](const MediaEvent& event) { sink(event); }));
 
   // 2. Read the prompt, as far as the session does not know it already.
   const double begin = monotonic_seconds();

@@ -20,11 +20,11 @@ namespace lapidary {
 
 struct TurnOptions {
   SamplerOptions sampler;
-  int64_t tokens_max = 0;               // 0: until the model stops or the context is full
-  int64_t thinking_tokens_max = 8192;   // a guard against endless thinking: the thought is closed and the answer begins
+  int64_t tokens_max = 0;              // 0: until the model stops or the context is full
+  int64_t thinking_tokens_max = 8192;  // a guard against endless thinking: the thought is closed and the answer begins
   std::vector<std::string> stop_strings;
-  int32_t image_tokens = 0;             // 0: the model's default
-  bool raw = false;                     // no chat format: continue the text
+  int32_t image_tokens = 0;  // 0: the model's default
+  bool raw = false;          // no chat format: continue the text
 };
 
 // What happened, in order. Also what `run --json` prints.
@@ -32,9 +32,9 @@ struct MediaEvent {
   MediaKind kind = MediaKind::image;
   std::string path;
   int64_t soft_tokens = 0;
-  int32_t width = 0, height = 0;   // pictures: as the model gets them
-  double seconds = 0;              // sound
-  std::string warning;             // "" or why the answer may suffer ("longer than 30 s …")
+  int32_t width = 0, height = 0;  // pictures: as the model gets them
+  double seconds = 0;             // sound
+  std::string warning;            // "" or why the answer may suffer ("longer than 30 s …")
 };
 struct PromptEvent {
   int64_t tokens = 0, reused = 0;
@@ -47,19 +47,22 @@ struct UsageEvent {
   StopReason reason = StopReason::stop_token;
   std::vector<int32_t> reply_ids;  // stop token included
 };
-using TurnEvent = std::variant<MediaEvent, PromptEvent, ThinkingDelta, TextDelta, ToolCallEvent, BadToolCall, UsageEvent>;
+using TurnEvent =
+    std::variant<MediaEvent, PromptEvent, ThinkingDelta, TextDelta, ToolCallEvent, BadToolCall, UsageEvent>;
 using TurnSink = std::function<void(const TurnEvent&)>;
 
 struct TurnRequest {
   Conversation conversation;
-  std::string text;               // with options.raw: the text to continue, instead of the conversation
-  std::string media_folder;       // relative media paths start here
+  std::string text;          // with options.raw: the text to continue, instead of the conversation
+  std::string media_folder;  // relative media paths start here
   TurnOptions options;
-  Progress progress;              // of reading the prompt
-  const std::atomic<bool>* interrupted = nullptr;  // set from a signal handler: the reply ends, the session stays usable
+  Progress progress;  // of reading the prompt
+  const std::atomic<bool>* interrupted =
+      nullptr;  // set from a signal handler: the reply ends, the session stays usable
 };
 
-// Runs the turn to its end. Events come on the calling thread. The reply as a message, ready to be appended to the conversation.
+// Runs the turn to its end. Events come on the calling thread. The reply as a message, ready to be appended to the
+// conversation.
 Result<Message> run_turn(Session& session, Engine& engine, const TurnRequest& request, const TurnSink& sink);
 
 // Prompt -> what the model gets: text to ids, each medium's placeholder to begin marker, soft tokens, end marker.
@@ -68,11 +71,11 @@ struct MediaInput {
   MediaKind kind = MediaKind::image;
   std::string path;
 };
-Result<TokenizedPrompt> prepare_prompt(const Prompt& prompt, const std::string& media_folder, Engine& engine, int32_t image_tokens,
-                                       const std::function<void(const MediaEvent&)>& sink);
+Result<TokenizedPrompt> prepare_prompt(const Prompt& prompt, const std::string& media_folder, Engine& engine,
+                                       int32_t image_tokens, const std::function<void(const MediaEvent&)>& sink);
 
 // The same as ids without a model to compute with: `render --expand`. Only sizes are looked at.
-Result<std::vector<int32_t>> expand_prompt(const Prompt& prompt, const std::string& media_folder, const ModelConfig& config,
-                                           const Tokenizer& tokenizer, int32_t image_tokens);
+Result<std::vector<int32_t>> expand_prompt(const Prompt& prompt, const std::string& media_folder,
+                                           const ModelConfig& config, const Tokenizer& tokenizer, int32_t image_tokens);
 
 }  // namespace lapidary

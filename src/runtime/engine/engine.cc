@@ -34,20 +34,23 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const LoadedModel
   LAPIDARY_TRY(engine->kernels_, select_kernels(options.kernels));
   engine->kv_type_ = options.kv.value_or(engine->kernels_->quantize_row == nullptr ? KvType::f32 : KvType::f16);
   engine->pool_ = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : physical_cores());
-  engine->decoder_ = std::make_unique<Decoder>(engine->model_->config(), engine->model_->weights(), *engine->kernels_, *engine->pool_);
+  engine->decoder_ =
+      std::make_unique<Decoder>(engine->model_->config(), engine->model_->weights(), *engine->kernels_, *engine->pool_);
   return engine;
 }
 
 Result<SoftBlock> Engine::embed(const ImagePatches& patches) {
   if (!model_->weights().vision)
-    return fail(ErrorKind::unsupported, model_->path(), "this model cannot see: it has no vision embedder (for a GGUF file, name its mmproj)");
+    return fail(ErrorKind::unsupported, model_->path(),
+                "this model cannot see: it has no vision embedder (for a GGUF file, name its mmproj)");
   LAPIDARY_TRY(std::vector<float> values, embed_image(patches, config(), *model_->weights().vision, *kernels_, *pool_));
   return block_of(std::move(values), config().hidden, config().image_bidirectional);
 }
 
 Result<SoftBlock> Engine::embed(const Sound& sound) {
   if (!model_->weights().audio)
-    return fail(ErrorKind::unsupported, model_->path(), "this model cannot hear: it has no audio embedder (for a GGUF file, name its mmproj)");
+    return fail(ErrorKind::unsupported, model_->path(),
+                "this model cannot hear: it has no audio embedder (for a GGUF file, name its mmproj)");
   LAPIDARY_TRY(std::vector<float> values, embed_sound(sound, config(), *model_->weights().audio, *kernels_, *pool_));
   return block_of(std::move(values), config().hidden, false);
 }

@@ -31,17 +31,17 @@ struct EngineOptions {
 
 // Soft tokens in a prompt: a picture or a sound.
 struct SoftBlock {
-  int64_t first = 0;            // index of its first placeholder in ids
+  int64_t first = 0;  // index of its first placeholder in ids
   int64_t count = 0;
-  bool bidirectional = false;   // pictures, where the model says so: attend both ways on sliding layers, never split
+  bool bidirectional = false;  // pictures, where the model says so: attend both ways on sliding layers, never split
   std::shared_ptr<const std::vector<float>> embeddings;  // [count, hidden]
-  uint64_t content_hash = 0;    // two pictures with the same placeholders are still two prompts
+  uint64_t content_hash = 0;  // two pictures with the same placeholders are still two prompts
 };
 
 // A prompt as the model gets it.
 struct TokenizedPrompt {
-  std::vector<int32_t> ids;        // placeholders repeated once a soft token
-  std::vector<SoftBlock> blocks;   // in order, not overlapping
+  std::vector<int32_t> ids;       // placeholders repeated once a soft token
+  std::vector<SoftBlock> blocks;  // in order, not overlapping
 };
 
 // How far a long step has come; return false to stop it (the call then fails with ErrorKind::cancelled).
@@ -100,8 +100,8 @@ class Session {
   int64_t context() const { return context_; }
   int64_t reused() const { return reused_; }  // tokens of the last prompt that were already there
 
-  // Remembers the state at `length` tokens into the next set_prompt, so that a later prompt that begins with the same tokens
-  // can return to it, though sliding layers forget. At most one is kept.
+  // Remembers the state at `length` tokens into the next set_prompt, so that a later prompt that begins with the same
+  // tokens can return to it, though sliding layers forget. At most one is kept.
   void checkpoint_at(int64_t length) { checkpoint_wanted_ = length; }
 
   // Runs `prompt` from an empty cache and hands out the logits of every chunk's rows (`logits`, perplexity).
@@ -115,8 +115,8 @@ class Session {
     std::vector<int32_t> ids;
     std::vector<uint64_t> hashes;
   };
-  Result<void> step(const TokenizedPrompt& prompt, int64_t first, int64_t count, std::span<const int32_t> logit_rows, float* logits,
-                    const HiddenObserver* observer, const std::atomic<bool>* cancelled = nullptr);
+  Result<void> step(const TokenizedPrompt& prompt, int64_t first, int64_t count, std::span<const int32_t> logit_rows,
+                    float* logits, const HiddenObserver* observer, const std::atomic<bool>* cancelled = nullptr);
   int64_t next_chunk(const TokenizedPrompt& prompt, int64_t first) const;
 
   Engine* engine_;

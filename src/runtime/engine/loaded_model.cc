@@ -9,12 +9,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The projector that lies beside a model: a file that calls itself mmproj and is one. Its name has to say so, as the folder
-// may hold hundreds of others (Ollama's blobs); its content has to agree.
+// The projector that lies beside a model: a file that calls itself mmproj and is one. Its name has to say so, as the
+// folder may hold hundreds of others (Ollama's blobs); its content has to agree.
 std::string projector_beside(const std::string& model_path) {
   std::error_code error;
   std::vector<std::string> found;
-  for (const auto& entry : fs::directory_iterator(fs::path(model_path).parent_path().empty() ? "." : fs::path(model_path).parent_path(), error)) {
+  for (const auto& entry : fs::directory_iterator(
+           fs::path(model_path).parent_path().empty() ? "." : fs::path(model_path).parent_path(), error)) {
     const std::string name = entry.path().filename().string();
     if (name.find("mmproj") == std::string::npos) continue;
     const auto kind = recognise(entry.path().string());
@@ -35,7 +36,8 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::open(const std::string& path, 
       LAPIDARY_TRY(model->folder_, HuggingFaceFolder::open(path));
       LAPIDARY_TRY(model->config_, read_config(*model->folder_));
       LAPIDARY_TRY(model->weights_, bind_weights(*model->folder_, model->config_));
-      if (model->folder_->tokenizer_path.empty()) return fail(ErrorKind::not_found, path, "the folder has no tokenizer.json");
+      if (model->folder_->tokenizer_path.empty())
+        return fail(ErrorKind::not_found, path, "the folder has no tokenizer.json");
       LAPIDARY_TRY(model->tokenizer_, Tokenizer::from_json_file(model->folder_->tokenizer_path));
       break;
     }
@@ -56,13 +58,16 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::open(const std::string& path, 
       } else {
         model->config_ = *config;
       }
-      LAPIDARY_TRY(model->weights_, bind_weights(*model->gguf_, model->projector_ ? &*model->projector_ : nullptr, model->config_));
+      LAPIDARY_TRY(model->weights_,
+                   bind_weights(*model->gguf_, model->projector_ ? &*model->projector_ : nullptr, model->config_));
       LAPIDARY_TRY(model->tokenizer_, Tokenizer::from_gguf(*model->gguf_));
       break;
     }
     case FileKind::gguf_mmproj:
-      return fail(ErrorKind::refused, path, "this is a projector (mmproj), which belongs to a model: name the model's file instead");
-    case FileKind::tokenizer_json: return fail(ErrorKind::refused, path, "a tokenizer alone cannot run: name a model");
+      return fail(ErrorKind::refused, path,
+                  "this is a projector (mmproj), which belongs to a model: name the model's file instead");
+    case FileKind::tokenizer_json:
+      return fail(ErrorKind::refused, path, "a tokenizer alone cannot run: name a model");
     case FileKind::unknown:
       return malformed(path, "a GGUF file or a folder with config.json and safetensors", "something else");
   }
@@ -91,8 +96,10 @@ Result<Tokenizer> open_tokenizer(const std::string& path) {
       const fs::path folder = fs::is_directory(path) ? fs::path(path) : fs::path(path).parent_path();
       return Tokenizer::from_json_file((folder / "tokenizer.json").string());
     }
-    case FileKind::tokenizer_json: return Tokenizer::from_json_file(path);
-    default: return malformed(path, "a model or a tokenizer.json", "something else");
+    case FileKind::tokenizer_json:
+      return Tokenizer::from_json_file(path);
+    default:
+      return malformed(path, "a model or a tokenizer.json", "something else");
   }
 }
 
@@ -107,7 +114,8 @@ std::string bundled_model_path() {
   places.emplace_back("models");
   std::error_code error;
   for (const fs::path& place : places)
-    if (fs::exists(place / "spark" / "config.json", error)) return fs::weakly_canonical(place / "spark", error).string();
+    if (fs::exists(place / "spark" / "config.json", error))
+      return fs::weakly_canonical(place / "spark", error).string();
   return "";
 }
 

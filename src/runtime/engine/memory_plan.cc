@@ -9,7 +9,7 @@
 namespace lapidary {
 namespace {
 
-constexpr int64_t chunk_rows = 256;          // EngineOptions::chunk
+constexpr int64_t chunk_rows = 256;           // EngineOptions::chunk
 constexpr uint64_t program_bytes = 24 << 20;  // code, libraries, heap that does not depend on the model
 
 std::string gigabytes(uint64_t bytes) { return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9); }
@@ -42,22 +42,23 @@ int64_t largest_context(const ModelConfig& config, uint64_t file_bytes, KvType k
   return std::min(low * step, config.context_max);
 }
 
-Result<MemoryPlan> check_memory(const ModelConfig& config, uint64_t file_bytes, KvType kv, int64_t context, const MemoryState& memory) {
+Result<MemoryPlan> check_memory(const ModelConfig& config, uint64_t file_bytes, KvType kv, int64_t context,
+                                const MemoryState& memory) {
   const MemoryPlan plan = plan_memory(config, file_bytes, kv, context);
   if (plan.total_bytes() <= memory.available_bytes) return plan;
   const int64_t fits = largest_context(config, file_bytes, kv, memory.available_bytes);
   std::string message = fmt::format(
-      "a context of {} tokens needs {} ({} weights, {} KV cache, {} working memory), but {} are available ({})", context,
-      gigabytes(plan.total_bytes()), gigabytes(plan.weights_bytes), gigabytes(plan.kv_bytes), gigabytes(plan.working_bytes),
-      gigabytes(memory.available_bytes), memory.limited_by);
+      "a context of {} tokens needs {} ({} weights, {} KV cache, {} working memory), but {} are available ({})",
+      context, gigabytes(plan.total_bytes()), gigabytes(plan.weights_bytes), gigabytes(plan.kv_bytes),
+      gigabytes(plan.working_bytes), gigabytes(memory.available_bytes), memory.limited_by);
   if (fits > 0) {
     message += fmt::format("; --context {} fits", fits);
   } else {
     // How small a file would have to be for a useful context of 4K.
     const uint64_t rest = plan_memory(config, 0, kv, std::min<int64_t>(4096, config.context_max)).total_bytes();
-    message += memory.available_bytes > rest
-                   ? fmt::format("; no context fits: take a model file of at most {}", gigabytes(memory.available_bytes - rest))
-                   : std::string("; no model of this shape fits: take a smaller one");
+    message += memory.available_bytes > rest ? fmt::format("; no context fits: take a model file of at most {}",
+                                                           gigabytes(memory.available_bytes - rest))
+                                             : std::string("; no model of this shape fits: take a smaller one");
   }
   return fail(ErrorKind::out_of_memory, "memory", message + " (--force goes on)");
 }

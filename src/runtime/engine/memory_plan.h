@@ -13,9 +13,9 @@ namespace lapidary {
 
 struct MemoryPlan {
   int64_t context = 0;
-  uint64_t weights_bytes = 0;   // the mapped files: page cache, but needed to run at speed
+  uint64_t weights_bytes = 0;  // the mapped files: page cache, but needed to run at speed
   uint64_t kv_bytes = 0;
-  uint64_t working_bytes = 0;   // activations, logits, tables
+  uint64_t working_bytes = 0;  // activations, logits, tables
   uint64_t total_bytes() const { return weights_bytes + kv_bytes + working_bytes; }
 };
 
@@ -24,7 +24,9 @@ MemoryPlan plan_memory(const ModelConfig& config, uint64_t file_bytes, KvType kv
 // The largest context (a multiple of 256, at most the model's) whose plan fits into `available_bytes`; 0 if none does.
 int64_t largest_context(const ModelConfig& config, uint64_t file_bytes, KvType kv, uint64_t available_bytes);
 
-// An ErrorKind::out_of_memory that says what is needed, what is there, and which context would fit (or that none would).
-Result<MemoryPlan> check_memory(const ModelConfig& config, uint64_t file_bytes, KvType kv, int64_t context, const MemoryState& memory);
+// An ErrorKind::out_of_memory that says what is needed, what is there, and which context would fit (or that none
+// would).
+Result<MemoryPlan> check_memory(const ModelConfig& config, uint64_t file_bytes, KvType kv, int64_t context,
+                                const MemoryState& memory);
 
 }  // namespace lapidary

@@ -14,7 +14,8 @@ ModelConfig twelve_billion() {
   config.window = 1024;
   for (int32_t i = 0; i < 48; ++i) {
     const bool full = i % 6 == 5;
-    config.layers.push_back({full ? AttentionKind::full : AttentionKind::sliding, 16, full ? 1 : 8, full ? 512 : 256, 15360, full});
+    config.layers.push_back(
+        {full ? AttentionKind::full : AttentionKind::sliding, 16, full ? 1 : 8, full ? 512 : 256, 15360, full});
   }
   config.rope_sliding.resize(128);
   config.rope_full.resize(256);
@@ -58,7 +59,8 @@ TEST_CASE("the largest context fits, and the next one does not") {
     const int64_t context = largest_context(config, file_bytes, KvType::f16, bytes);
     REQUIRE(context > 0);
     CHECK(plan_memory(config, file_bytes, KvType::f16, context).total_bytes() <= bytes);
-    if (context < config.context_max) CHECK(plan_memory(config, file_bytes, KvType::f16, context + 256).total_bytes() > bytes);
+    if (context < config.context_max)
+      CHECK(plan_memory(config, file_bytes, KvType::f16, context + 256).total_bytes() > bytes);
   }
   CHECK(largest_context(config, file_bytes, KvType::f16, 1ULL << 30) == 0);
   CHECK(largest_context(config, file_bytes, KvType::f16, 1ULL << 40) == 262144);

@@ -48,7 +48,8 @@ std::vector<Candidate> filter(std::span<const float> logits, const SamplerOption
   if (kept.empty()) return kept;
   keep_top_k(kept, options.top_k);
   softmax(kept);
-  if (options.top_p < 1.0) {  // the least probable go while they have at most 1 - top_p together; summed from below, as the reference does
+  if (options.top_p < 1.0) {  // the least probable go while they have at most 1 - top_p together; summed from below, as
+                              // the reference does
     double sum = 0;
     size_t count = kept.size();
     while (count > 1 && sum + kept[count - 1].probability <= 1.0 - options.top_p) sum += kept[--count].probability;

@@ -22,8 +22,8 @@ struct Candidate {
   double probability = 0;
 };
 
-// What is left after the filters, most probable first (ties: lower id first), with probabilities that sum to 1. Logits are
-// those after the softcap.
+// What is left after the filters, most probable first (ties: lower id first), with probabilities that sum to 1. Logits
+// are those after the softcap.
 std::vector<Candidate> filter(std::span<const float> logits, const SamplerOptions& options);
 
 // The same options, seed and logits always give the same tokens.

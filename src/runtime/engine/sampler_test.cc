@@ -33,8 +33,8 @@ TEST_CASE("filters keep what the reference keeps, with its probabilities") {
     const auto expected_ids = row["kept_ids"].get<std::vector<int32_t>>();
     const auto expected = row["probabilities"].get<std::vector<double>>();
     REQUIRE(kept.size() == expected_ids.size());
-    // Which of several exactly equal logits at the edge of top-p stay is an accident of the reference's unstable sort; all
-    // others must agree by id.
+    // Which of several exactly equal logits at the edge of top-p stay is an accident of the reference's unstable sort;
+    // all others must agree by id.
     float least = INFINITY;
     for (const int32_t id : expected_ids) least = std::min(least, logits[static_cast<size_t>(id)]);
     std::set<int32_t> ids;
@@ -44,7 +44,8 @@ TEST_CASE("filters keep what the reference keeps, with its probabilities") {
       if (logit > least) CHECK(ids.contains(expected_ids[i]));
       bool found = false;
       for (const Candidate& candidate : kept)
-        found = found || (logits[static_cast<size_t>(candidate.token)] == logit && std::abs(candidate.probability - expected[i]) < 1e-6);
+        found = found || (logits[static_cast<size_t>(candidate.token)] == logit &&
+                          std::abs(candidate.probability - expected[i]) < 1e-6);
       CHECK(found);
     }
   }
@@ -55,7 +56,8 @@ TEST_CASE("softcap as the reference, in every variant") {
     for (const Json& row : golden("softcap.json")) {
       auto values = row["raw"].get<std::vector<float>>();
       const auto expected = row["logits"].get<std::vector<float>>();
-      if (!row["softcap"].is_null()) kernels->softcap(values.data(), row["softcap"], static_cast<int64_t>(values.size()));
+      if (!row["softcap"].is_null())
+        kernels->softcap(values.data(), row["softcap"], static_cast<int64_t>(values.size()));
       for (size_t i = 0; i < values.size(); ++i) CHECK(values[i] == doctest::Approx(expected[i]).epsilon(1e-5));
     }
 }

@@ -26,18 +26,20 @@ const SoftBlock* block_at(const TokenizedPrompt& prompt, int64_t index) {
 Session::Session(Engine& engine, int64_t context)
     : engine_(&engine), context_(context), cache_(engine.config(), engine.kv_pool(), engine.kv_type()) {}
 
-// Where the step that starts at `first` ends: after a chunk, at the next checkpoint, but never inside a block that attends
-// both ways. Such a block that is longer than a chunk makes the step longer.
+// Where the step that starts at `first` ends: after a chunk, at the next checkpoint, but never inside a block that
+// attends both ways. Such a block that is longer than a chunk makes the step longer.
 int64_t Session::next_chunk(const TokenizedPrompt& prompt, int64_t first) const {
   int64_t end = std::min<int64_t>(first + engine_->chunk(), static_cast<int64_t>(prompt.ids.size()));
   if (checkpoint_wanted_ > first) end = std::min(end, checkpoint_wanted_);
   const SoftBlock* block = end < static_cast<int64_t>(prompt.ids.size()) ? block_at(prompt, end) : nullptr;
-  if (block != nullptr && block->bidirectional && block->first < end) end = block->first > first ? block->first : block->first + block->count;
+  if (block != nullptr && block->bidirectional && block->first < end)
+    end = block->first > first ? block->first : block->first + block->count;
   return end;
 }
 
-Result<void> Session::step(const TokenizedPrompt& prompt, int64_t first, int64_t count, std::span<const int32_t> logit_rows, float* logits,
-                           const HiddenObserver* observer, const std::atomic<bool>* cancelled) {
+Result<void> Session::step(const TokenizedPrompt& prompt, int64_t first, int64_t count,
+                           std::span<const int32_t> logit_rows, float* logits, const HiddenObserver* observer,
+                           const std::atomic<bool>* cancelled) {
   std::vector<BatchRow> rows(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     BatchRow& row = rows[static_cast<size_t>(i)];
@@ -56,7 +58,8 @@ Result<void> Session::set_prompt(const TokenizedPrompt& prompt, const Progress& 
   const auto total = static_cast<int64_t>(prompt.ids.size());
   if (total == 0) return fail(ErrorKind::wrong_use, "prompt", "it is empty");
   if (total > context_)
-    return fail(ErrorKind::limit, "prompt", fmt::format("{} tokens, but the context holds {}; take a larger --context", total, context_));
+    return fail(ErrorKind::limit, "prompt",
+                fmt::format("{} tokens, but the context holds {}; take a larger --context", total, context_));
   const std::vector<uint64_t> hashes = hashes_of(prompt);
 
   // How much of `held` can stay: a common beginning, at least one token short of the prompt (whose last logits are
@@ -103,7 +106,8 @@ Result<void> Session::set_prompt(const TokenizedPrompt& prompt, const Progress& 
 }
 
 Result<void> Session::append(int32_t token) {
-  if (cache_.length() >= context_) return fail(ErrorKind::limit, "context", fmt::format("all {} tokens are used", context_));
+  if (cache_.length() >= context_)
+    return fail(ErrorKind::limit, "context", fmt::format("all {} tokens are used", context_));
   const BatchRow row{token, nullptr, cache_.length() + 1};
   const BatchSegment segment{&cache_, {&row, 1}};
   const int32_t first = 0;
@@ -113,14 +117,15 @@ Result<void> Session::append(int32_t token) {
   return {};
 }
 
-Result<void> Session::evaluate(const TokenizedPrompt& prompt, int64_t first_logits, const Visit& visit, const HiddenObserver* observer,
-                               const Progress& progress) {
+Result<void> Session::evaluate(const TokenizedPrompt& prompt, int64_t first_logits, const Visit& visit,
+                               const HiddenObserver* observer, const Progress& progress) {
   // At most 64 MiB of logits at a time, unless a picture's block has to be one step.
   constexpr int64_t logits_bytes_max = 64 << 20;
   const auto total = static_cast<int64_t>(prompt.ids.size());
   const int64_t vocabulary = engine_->config().vocabulary;
   const int64_t rows_max = std::max<int64_t>(1, logits_bytes_max / (vocabulary * static_cast<int64_t>(sizeof(float))));
-  if (total > context_) return fail(ErrorKind::limit, "prompt", fmt::format("{} tokens, but the context holds {}", total, context_));
+  if (total > context_)
+    return fail(ErrorKind::limit, "prompt", fmt::format("{} tokens, but the context holds {}", total, context_));
   cache_.clear();
   held_ = {};
   checkpoint_wanted_ = -1;
@@ -130,7 +135,8 @@ Result<void> Session::evaluate(const TokenizedPrompt& prompt, int64_t first_logi
     if (progress && !progress(first, total)) return fail(ErrorKind::cancelled, "prompt", "stopped");
     int64_t end = next_chunk(prompt, first);
     const SoftBlock* block = block_at(prompt, std::min(first + rows_max, total - 1));
-    if (end - first > rows_max && end > first_logits && (block == nullptr || !block->bidirectional)) end = first + rows_max;
+    if (end - first > rows_max && end > first_logits && (block == nullptr || !block->bidirectional))
+      end = first + rows_max;
     const int64_t skipped = std::clamp<int64_t>(first_logits - first, 0, end - first);
     wanted.clear();
     for (int64_t row = skipped; row < end - first; ++row) wanted.push_back(static_cast<int32_t>(row));

@@ -45,23 +45,35 @@ Result<GgufValue> read_scalar(ByteCursor& cursor, uint32_t type) {
     return GgufValue(*result);
   };
   switch (type) {
-    case u8: return as(read_wide<uint8_t, uint64_t>(cursor));
-    case i8: return as(read_wide<int8_t, int64_t>(cursor));
-    case u16: return as(read_wide<uint16_t, uint64_t>(cursor));
-    case i16: return as(read_wide<int16_t, int64_t>(cursor));
-    case u32: return as(read_wide<uint32_t, uint64_t>(cursor));
-    case i32: return as(read_wide<int32_t, int64_t>(cursor));
-    case u64: return as(read_wide<uint64_t, uint64_t>(cursor));
-    case i64: return as(read_wide<int64_t, int64_t>(cursor));
-    case f32: return as(read_wide<float, double>(cursor));
-    case f64: return as(read_wide<double, double>(cursor));
+    case u8:
+      return as(read_wide<uint8_t, uint64_t>(cursor));
+    case i8:
+      return as(read_wide<int8_t, int64_t>(cursor));
+    case u16:
+      return as(read_wide<uint16_t, uint64_t>(cursor));
+    case i16:
+      return as(read_wide<int16_t, int64_t>(cursor));
+    case u32:
+      return as(read_wide<uint32_t, uint64_t>(cursor));
+    case i32:
+      return as(read_wide<int32_t, int64_t>(cursor));
+    case u64:
+      return as(read_wide<uint64_t, uint64_t>(cursor));
+    case i64:
+      return as(read_wide<int64_t, int64_t>(cursor));
+    case f32:
+      return as(read_wide<float, double>(cursor));
+    case f64:
+      return as(read_wide<double, double>(cursor));
     case boolean: {
       LAPIDARY_TRY(const uint8_t value, cursor.read<uint8_t>("a truth value"));
       if (value > 1) return malformed(at(cursor), "0 or 1", std::to_string(value));
       return GgufValue(value == 1);
     }
-    case string: return as(read_string(cursor, "a string"));
-    default: return malformed(at(cursor), "a value type from 0 to 12", std::to_string(type));
+    case string:
+      return as(read_string(cursor, "a string"));
+    default:
+      return malformed(at(cursor), "a value type from 0 to 12", std::to_string(type));
   }
 }
 
@@ -85,16 +97,26 @@ Result<GgufValue> read_array(ByteCursor& cursor) {
   if (least == 0) return malformed(at(cursor), "a value type from 0 to 12", std::to_string(type));
   // Before anything is allocated: as many elements cannot fit into what is left of the file.
   if (count > cursor.remaining() / least)
-    return malformed(at(cursor), fmt::format("at most {} elements, what is left of the file", cursor.remaining() / least), std::to_string(count));
+    return malformed(at(cursor),
+                     fmt::format("at most {} elements, what is left of the file", cursor.remaining() / least),
+                     std::to_string(count));
   switch (type) {
-    case f32: case f64: return read_elements<double>(cursor, type, count);
-    case boolean: return read_elements<bool>(cursor, type, count);
-    case string: return read_elements<std::string_view>(cursor, type, count);
-    case i8: case i16: case i32: case i64: return read_elements<int64_t>(cursor, type, count);
-    default: return read_elements<uint64_t>(cursor, type, count);
+    case f32:
+    case f64:
+      return read_elements<double>(cursor, type, count);
+    case boolean:
+      return read_elements<bool>(cursor, type, count);
+    case string:
+      return read_elements<std::string_view>(cursor, type, count);
+    case i8:
+    case i16:
+    case i32:
+    case i64:
+      return read_elements<int64_t>(cursor, type, count);
+    default:
+      return read_elements<uint64_t>(cursor, type, count);
   }
 }
-
 
 struct Directory {  // a tensor as the header describes it
   std::string_view name;
@@ -106,10 +128,12 @@ struct Directory {  // a tensor as the header describes it
 Result<uint64_t> bytes_of(const DTypeInfo& info, const std::vector<int64_t>& shape, const std::string& where) {
   const auto columns = static_cast<uint64_t>(shape.back());
   if (columns % static_cast<uint64_t>(info.block_values) != 0)
-    return malformed(where, fmt::format("a row of whole {} blocks of {}", info.name, info.block_values), fmt::format("{} values", columns));
+    return malformed(where, fmt::format("a row of whole {} blocks of {}", info.name, info.block_values),
+                     fmt::format("{} values", columns));
   std::optional<uint64_t> total = columns / static_cast<uint64_t>(info.block_values);
   total = checked_multiply(*total, static_cast<uint64_t>(info.block_bytes));
-  for (size_t i = 0; i + 1 < shape.size() && total; ++i) total = checked_multiply(*total, static_cast<uint64_t>(shape[i]));
+  for (size_t i = 0; i + 1 < shape.size() && total; ++i)
+    total = checked_multiply(*total, static_cast<uint64_t>(shape[i]));
   if (!total) return malformed(where, "a size that fits 64 bits", "more");
   return *total;
 }
@@ -119,7 +143,8 @@ Result<Directory> read_tensor(ByteCursor& cursor) {
   LAPIDARY_TRY(tensor.name, read_string(cursor, "a tensor's name"));
   const std::string where = fmt::format("byte {}: tensor {}", cursor.offset(), tensor.name.substr(0, 80));
   LAPIDARY_TRY(const uint32_t dimensions, cursor.read<uint32_t>("a number of dimensions"));
-  if (dimensions == 0 || dimensions > dimensions_max) return malformed(where, "1 to 4 dimensions", std::to_string(dimensions));
+  if (dimensions == 0 || dimensions > dimensions_max)
+    return malformed(where, "1 to 4 dimensions", std::to_string(dimensions));
   for (uint32_t i = 0; i < dimensions; ++i) {
     LAPIDARY_TRY(const uint64_t size, cursor.read<uint64_t>("a dimension"));
     if (size == 0 || size > (1ULL << 40)) return malformed(where, "a dimension from 1 to 2^40", std::to_string(size));
@@ -129,7 +154,8 @@ Result<Directory> read_tensor(ByteCursor& cursor) {
   const auto dtype = dtype_of_ggml(type);
   if (!dtype)
     return fail(ErrorKind::unsupported, where,
-                fmt::format("its type {} is not supported; take a file in Q4_0, Q4_K_M, Q5_K_M, Q6_K or Q8_0", ggml_type_name(type)));
+                fmt::format("its type {} is not supported; take a file in Q4_0, Q4_K_M, Q5_K_M, Q6_K or Q8_0",
+                            ggml_type_name(type)));
   tensor.dtype = *dtype;
   LAPIDARY_TRY(tensor.bytes, bytes_of(dtype_info(*dtype), tensor.shape, where));
   LAPIDARY_TRY(tensor.offset, cursor.read<uint64_t>("a tensor's offset"));
@@ -157,13 +183,16 @@ Result<void> Gguf::add_header(std::span<const std::byte> bytes, uint32_t file) {
   LAPIDARY_TRY(const std::string_view magic, cursor.take_text(4, "the magic \"GGUF\""));
   if (magic != "GGUF") return malformed("byte 0", "the magic \"GGUF\"", "something else");
   LAPIDARY_TRY(const uint32_t version, cursor.read<uint32_t>("the version"));
-  if (version == 0x03000000 || version == 0x02000000) return fail(ErrorKind::unsupported, "byte 4", "a big-endian GGUF file; take the little-endian one");
+  if (version == 0x03000000 || version == 0x02000000)
+    return fail(ErrorKind::unsupported, "byte 4", "a big-endian GGUF file; take the little-endian one");
   if (version != 2 && version != 3) return malformed("byte 4", "GGUF version 2 or 3", std::to_string(version));
   LAPIDARY_TRY(const uint64_t tensor_count, cursor.read<uint64_t>("the number of tensors"));
   LAPIDARY_TRY(const uint64_t key_count, cursor.read<uint64_t>("the number of keys"));
   // A key takes at least 13 bytes, a tensor at least 33.
-  if (key_count > cursor.remaining() / 13) return malformed("byte 16", "as many keys as fit into the file", std::to_string(key_count));
-  if (tensor_count > cursor.remaining() / 33) return malformed("byte 8", "as many tensors as fit into the file", std::to_string(tensor_count));
+  if (key_count > cursor.remaining() / 13)
+    return malformed("byte 16", "as many keys as fit into the file", std::to_string(key_count));
+  if (tensor_count > cursor.remaining() / 33)
+    return malformed("byte 8", "as many tensors as fit into the file", std::to_string(tensor_count));
 
   for (uint64_t i = 0; i < key_count; ++i) {
     LAPIDARY_TRY(const std::string_view key, read_string(cursor, "a key"));
@@ -172,7 +201,8 @@ Result<void> Gguf::add_header(std::span<const std::byte> bytes, uint32_t file) {
     if (!type) return std::unexpected(std::move(type).error().in(where));
     auto value = *type == array ? read_array(cursor) : read_scalar(cursor, *type);
     if (!value) return std::unexpected(std::move(value).error().in(where));
-    if (!metadata_.emplace(std::string(key), std::move(*value)).second && file == 0) return malformed(where, "each key once", "it a second time");
+    if (!metadata_.emplace(std::string(key), std::move(*value)).second && file == 0)
+      return malformed(where, "each key once", "it a second time");
   }
   LAPIDARY_TRY(const auto alignment_key, integer("general.alignment", 1, 1 << 20));
   const auto alignment = static_cast<uint64_t>(alignment_key.value_or(default_alignment));
@@ -183,16 +213,20 @@ Result<void> Gguf::add_header(std::span<const std::byte> bytes, uint32_t file) {
     LAPIDARY_TRY(directory.emplace_back(), read_tensor(cursor));
   }
   const auto data = checked_align_up(cursor.offset(), alignment);
-  if (!data || (*data > bytes.size() && tensor_count > 0)) return malformed(at(cursor), "tensor data", "the end of the file");
+  if (!data || (*data > bytes.size() && tensor_count > 0))
+    return malformed(at(cursor), "tensor data", "the end of the file");
   for (const Directory& entry : directory) {
     const std::string where = fmt::format("tensor {}", entry.name.substr(0, 80));
     const auto begin = checked_add(*data, entry.offset);
     const auto end = begin ? checked_add(*begin, entry.bytes) : std::nullopt;
-    if (entry.offset % alignment != 0) return malformed(where, fmt::format("an offset at a multiple of {}", alignment), std::to_string(entry.offset));
+    if (entry.offset % alignment != 0)
+      return malformed(where, fmt::format("an offset at a multiple of {}", alignment), std::to_string(entry.offset));
     if (!end || *end > bytes.size())
-      return malformed(where, fmt::format("{} bytes at offset {} inside the file", entry.bytes, entry.offset), fmt::format("a file of {} bytes", bytes.size()));
+      return malformed(where, fmt::format("{} bytes at offset {} inside the file", entry.bytes, entry.offset),
+                       fmt::format("a file of {} bytes", bytes.size()));
     StoredTensor stored{entry.dtype, entry.shape, bytes.subspan(*begin, entry.bytes), file, *begin};
-    if (!tensors_.tensors.emplace(std::string(entry.name), std::move(stored)).second) return malformed(where, "each tensor once", "it a second time");
+    if (!tensors_.tensors.emplace(std::string(entry.name), std::move(stored)).second)
+      return malformed(where, "each tensor once", "it a second time");
   }
   return {};
 }
@@ -231,7 +265,9 @@ Result<Gguf> Gguf::open(const std::string& path) {
   const fs::path place(path);
   const auto split = split_name(place.filename().string());
   if (!split || split->count != static_cast<uint64_t>(*count))
-    return malformed(path, fmt::format("a name ending in -0000N-of-{:05}.gguf, as this is a part of {}", *count, *count), place.filename().string());
+    return malformed(path,
+                     fmt::format("a name ending in -0000N-of-{:05}.gguf, as this is a part of {}", *count, *count),
+                     place.filename().string());
   Gguf whole;
   for (int64_t part = 1; part <= *count; ++part) {
     const fs::path part_path = place.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", split->stem, part, *count);
@@ -241,27 +277,31 @@ Result<Gguf> Gguf::open(const std::string& path) {
   }
   LAPIDARY_TRY(const auto tensors, whole.integer("split.tensors.count", 0, 1 << 24));
   if (tensors && static_cast<size_t>(*tensors) != whole.tensors_.tensors.size())
-    return malformed(path, fmt::format("{} tensors in all parts", *tensors), std::to_string(whole.tensors_.tensors.size()));
+    return malformed(path, fmt::format("{} tensors in all parts", *tensors),
+                     std::to_string(whole.tensors_.tensors.size()));
   return whole;
 }
 
 namespace {
 
 std::string name_of(const GgufValue& value) {
-  constexpr const char* names[] = {"a whole number", "a whole number", "a number", "a truth value", "a text", "an array"};
+  constexpr const char* names[] = {"a whole number", "a whole number", "a number",
+                                   "a truth value",  "a text",         "an array"};
   return names[value.index()];
 }
 std::string key_place(std::string_view key) { return fmt::format("key {}", key); }
 
 std::optional<int64_t> whole(const GgufValue& value) {
   if (const auto* number = std::get_if<int64_t>(&value)) return *number;
-  if (const auto* number = std::get_if<uint64_t>(&value); number && *number <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+  if (const auto* number = std::get_if<uint64_t>(&value);
+      number && *number <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
     return static_cast<int64_t>(*number);
   return std::nullopt;
 }
 
 Result<int64_t> in_range(std::string_view key, int64_t value, int64_t min, int64_t max) {
-  if (value < min || value > max) return malformed(key_place(key), fmt::format("a number from {} to {}", min, max), std::to_string(value));
+  if (value < min || value > max)
+    return malformed(key_place(key), fmt::format("a number from {} to {}", min, max), std::to_string(value));
   return value;
 }
 
@@ -296,7 +336,9 @@ static Result<std::optional<Out>> plain(const GgufValue* value, std::string_view
   return malformed(key_place(key), expected, name_of(*value));
 }
 
-Result<std::optional<bool>> Gguf::boolean(std::string_view key) const { return plain<bool, bool>(find(key), key, "a truth value"); }
+Result<std::optional<bool>> Gguf::boolean(std::string_view key) const {
+  return plain<bool, bool>(find(key), key, "a truth value");
+}
 Result<std::optional<std::string>> Gguf::string(std::string_view key) const {
   return plain<std::string_view, std::string>(find(key), key, "a text");
 }
@@ -310,25 +352,32 @@ Result<std::optional<std::vector<int64_t>>> Gguf::integers(std::string_view key,
   } else {
     const auto* held = std::get_if<std::shared_ptr<const GgufArray>>(value);
     if (held == nullptr) return malformed(key_place(key), "whole numbers", name_of(*value));
-    if (const auto* s = std::get_if<std::vector<int64_t>>(&(*held)->values)) out = *s;
+    if (const auto* s = std::get_if<std::vector<int64_t>>(&(*held)->values))
+      out = *s;
     else if (const auto* u = std::get_if<std::vector<uint64_t>>(&(*held)->values)) {
-      for (const uint64_t v : *u) out.push_back(static_cast<int64_t>(std::min<uint64_t>(v, std::numeric_limits<int64_t>::max())));
-    } else if (const auto* b = std::get_if<std::vector<bool>>(&(*held)->values)) out.assign(b->begin(), b->end());
-    else return malformed(key_place(key), "whole numbers", "an array of something else");
+      for (const uint64_t v : *u)
+        out.push_back(static_cast<int64_t>(std::min<uint64_t>(v, std::numeric_limits<int64_t>::max())));
+    } else if (const auto* b = std::get_if<std::vector<bool>>(&(*held)->values))
+      out.assign(b->begin(), b->end());
+    else
+      return malformed(key_place(key), "whole numbers", "an array of something else");
   }
   for (const int64_t v : out) LAPIDARY_CHECK(in_range(key, v, min, max));
   return std::optional(std::move(out));
 }
 
 template <typename Stored>
-static Result<std::optional<std::vector<Stored>>> elements(const GgufValue* value, std::string_view key, const char* expected) {
+static Result<std::optional<std::vector<Stored>>> elements(const GgufValue* value, std::string_view key,
+                                                           const char* expected) {
   if (value == nullptr) return std::optional<std::vector<Stored>>();
   const auto* held = std::get_if<std::shared_ptr<const GgufArray>>(value);
   const auto* values = held == nullptr ? nullptr : std::get_if<std::vector<Stored>>(&(*held)->values);
   if (values == nullptr) return malformed(key_place(key), expected, name_of(*value));
   return std::optional(*values);
 }
-Result<std::optional<std::vector<double>>> Gguf::numbers(std::string_view key) const { return elements<double>(find(key), key, "an array of numbers"); }
+Result<std::optional<std::vector<double>>> Gguf::numbers(std::string_view key) const {
+  return elements<double>(find(key), key, "an array of numbers");
+}
 Result<std::optional<std::vector<std::string_view>>> Gguf::strings(std::string_view key) const {
   return elements<std::string_view>(find(key), key, "an array of texts");
 }

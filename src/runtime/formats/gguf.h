@@ -20,7 +20,9 @@ struct GgufArray;
 using GgufValue = std::variant<int64_t, uint64_t, double, bool, std::string_view, std::shared_ptr<const GgufArray>>;
 // Arrays hold one element type. Strings are views into the mapped file.
 struct GgufArray {
-  std::variant<std::vector<int64_t>, std::vector<uint64_t>, std::vector<double>, std::vector<bool>, std::vector<std::string_view>> values;
+  std::variant<std::vector<int64_t>, std::vector<uint64_t>, std::vector<double>, std::vector<bool>,
+               std::vector<std::string_view>>
+      values;
 };
 
 // A parsed file (or a split one: -00001-of-0000N, all parts beside each other). Nothing but the header is touched.
@@ -34,8 +36,8 @@ class Gguf {
   const TensorMap& tensors() const { return tensors_; }
   const std::map<std::string, GgufValue, std::less<>>& metadata() const { return metadata_; }
 
-  // Typed look-ups. Absent: nullopt (or an error for the required_ forms); wrong type or out of [min, max]: an error that
-  // names the key.
+  // Typed look-ups. Absent: nullopt (or an error for the required_ forms); wrong type or out of [min, max]: an error
+  // that names the key.
   Result<std::optional<int64_t>> integer(std::string_view key, int64_t min, int64_t max) const;
   Result<std::optional<double>> number(std::string_view key) const;
   Result<std::optional<bool>> boolean(std::string_view key) const;

@@ -22,8 +22,16 @@ std::string refusal(const std::string& bytes) {
 bool mentions(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
 GgufBuilder sound() {
-  return GgufBuilder().text("general.architecture", "gemma4").number("n", 7).texts("t", {"a", "bc"}).numbers("i", {-1, 2}).truth("b", true).real("f", 0.5F)
-      .tensor("x", {32, 2}, 8, 0).tensor("y", {4}, 0, 96).data(112);
+  return GgufBuilder()
+      .text("general.architecture", "gemma4")
+      .number("n", 7)
+      .texts("t", {"a", "bc"})
+      .numbers("i", {-1, 2})
+      .truth("b", true)
+      .real("f", 0.5F)
+      .tensor("x", {32, 2}, 8, 0)
+      .tensor("y", {4}, 0, 96)
+      .data(112);
 }
 
 }  // namespace
@@ -87,7 +95,11 @@ TEST_CASE("advisory 9: counts are compared with what the file can hold before an
 }
 
 TEST_CASE("advisory 11: sizes that overflow are refused, not wrapped") {
-  for (const auto& sizes : {std::vector<uint64_t>{1ULL << 40, 1ULL << 40}, {32, 1ULL << 40, 1ULL << 40}, {1ULL << 63}, {UINT64_MAX}, {32, UINT64_MAX}})
+  for (const auto& sizes : {std::vector<uint64_t>{1ULL << 40, 1ULL << 40},
+                            {32, 1ULL << 40, 1ULL << 40},
+                            {1ULL << 63},
+                            {UINT64_MAX},
+                            {32, UINT64_MAX}})
     CHECK(mentions(refusal(GgufBuilder().tensor("x", sizes, 8, 0).data(96).bytes()), "tensor x"));
 }
 
@@ -141,8 +153,14 @@ TEST_CASE("split files are joined from any part; a missing part is named") {
   fs::create_directories(folder);
   const auto write = [&](int part, const std::string& tensor) {
     std::ofstream file(folder / ("m-0000" + std::to_string(part) + "-of-00002.gguf"), std::ios::binary);
-    file << GgufBuilder().text("general.architecture", "gemma4").number("split.count", 2).number("split.no", static_cast<uint32_t>(part - 1))
-                .number("split.tensors.count", 2).tensor(tensor, {8}, 0, 0).data(32).bytes();
+    file << GgufBuilder()
+                .text("general.architecture", "gemma4")
+                .number("split.count", 2)
+                .number("split.no", static_cast<uint32_t>(part - 1))
+                .number("split.tensors.count", 2)
+                .tensor(tensor, {8}, 0, 0)
+                .data(32)
+                .bytes();
   };
   write(1, "a");
   const auto missing = Gguf::open((folder / "m-00001-of-00002.gguf").string());

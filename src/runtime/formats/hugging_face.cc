@@ -46,8 +46,10 @@ Result<void> refuse_quantized(const Json& config, const std::string& where) {
     const auto found = config.find(key);
     if (found == config.end() || found->is_null()) continue;
     std::string method = "MLX";
-    if (found->is_object() && found->contains("quant_method") && (*found)["quant_method"].is_string()) method = (*found)["quant_method"].get<std::string>();
-    return fail(ErrorKind::unsupported, where, fmt::format("quantised safetensors ({}) are not supported; {}", method.substr(0, 40), what_to_take));
+    if (found->is_object() && found->contains("quant_method") && (*found)["quant_method"].is_string())
+      method = (*found)["quant_method"].get<std::string>();
+    return fail(ErrorKind::unsupported, where,
+                fmt::format("quantised safetensors ({}) are not supported; {}", method.substr(0, 40), what_to_take));
   }
   return {};
 }
@@ -60,16 +62,21 @@ Result<void> add_shards(const fs::path& folder, const fs::path& index_path, Tens
   std::set<std::string> shards;
   for (const auto& [tensor, shard] : weight_map->items()) {
     const std::string name = shard.is_string() ? shard.get<std::string>() : "";
-    if (name.empty() || name.find('/') != std::string::npos || name.find('\\') != std::string::npos || name.find("..") != std::string::npos)
-      return malformed(index_path.string() + ": " + tensor.substr(0, 80), "the name of a file in the same folder", dump(shard).substr(0, 80));
+    if (name.empty() || name.find('/') != std::string::npos || name.find('\\') != std::string::npos ||
+        name.find("..") != std::string::npos)
+      return malformed(index_path.string() + ": " + tensor.substr(0, 80), "the name of a file in the same folder",
+                       dump(shard).substr(0, 80));
     shards.insert(name);
   }
   for (const std::string& shard : shards) {
-    if (!there(folder / shard)) return fail(ErrorKind::not_found, (folder / shard).string(), "this part of the checkpoint is missing");
+    if (!there(folder / shard))
+      return fail(ErrorKind::not_found, (folder / shard).string(), "this part of the checkpoint is missing");
     LAPIDARY_CHECK(add_safetensors((folder / shard).string(), map));
   }
   for (const auto& [tensor, shard] : weight_map->items())
-    if (!map.tensors.contains(tensor)) return fail(ErrorKind::refused, index_path.string(), fmt::format("tensor {} is in no part", tensor.substr(0, 80)));
+    if (!map.tensors.contains(tensor))
+      return fail(ErrorKind::refused, index_path.string(),
+                  fmt::format("tensor {} is in no part", tensor.substr(0, 80)));
   return {};
 }
 
@@ -94,7 +101,8 @@ Result<FileKind> recognise_gguf(const std::string& path) {
   LAPIDARY_TRY(const auto type, gguf.string("general.type"));
   LAPIDARY_TRY(const auto architecture, gguf.string("general.architecture"));
   if (type == "adapter")
-    return fail(ErrorKind::unsupported, path, "a LoRA adapter is not a model; take the model it was made for, or one with the adapter merged in");
+    return fail(ErrorKind::unsupported, path,
+                "a LoRA adapter is not a model; take the model it was made for, or one with the adapter merged in");
   if (type == "mmproj" || architecture == "clip") return FileKind::gguf_mmproj;
   return FileKind::gguf_model;
 }
@@ -106,7 +114,8 @@ Result<HuggingFaceFolder> HuggingFaceFolder::open(const std::string& path) {
   result.path = folder_of(path);
   const fs::path folder = result.path;
   if (!there(folder / "config.json") && there(folder / "adapter_config.json"))
-    return fail(ErrorKind::unsupported, result.path, "a LoRA adapter is not a model; take the model it was made for, or one with the adapter merged in");
+    return fail(ErrorKind::unsupported, result.path,
+                "a LoRA adapter is not a model; take the model it was made for, or one with the adapter merged in");
   LAPIDARY_TRY(result.config, read_json(folder / "config.json"));
   if (!result.config.is_object()) return malformed((folder / "config.json").string(), "an object", "something else");
   LAPIDARY_CHECK(refuse_quantized(result.config, (folder / "config.json").string()));
@@ -124,7 +133,8 @@ Result<HuggingFaceFolder> HuggingFaceFolder::open(const std::string& path) {
   } else if (there(index)) {
     LAPIDARY_CHECK(add_shards(folder, index, result.tensors));
   } else {
-    return fail(ErrorKind::not_found, result.path, "the folder has neither model.safetensors nor model.safetensors.index.json");
+    return fail(ErrorKind::not_found, result.path,
+                "the folder has neither model.safetensors nor model.safetensors.index.json");
   }
   return result;
 }
@@ -132,7 +142,8 @@ Result<HuggingFaceFolder> HuggingFaceFolder::open(const std::string& path) {
 Result<FileKind> recognise(const std::string& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) {
-    if (there(fs::path(path) / "config.json") || there(fs::path(path) / "adapter_config.json")) return FileKind::hugging_face;
+    if (there(fs::path(path) / "config.json") || there(fs::path(path) / "adapter_config.json"))
+      return FileKind::hugging_face;
     return malformed(path, "a folder with config.json and safetensors", "a folder without config.json");
   }
   LAPIDARY_TRY(const auto file, MappedFile::open(path));
@@ -144,11 +155,13 @@ Result<FileKind> recognise(const std::string& path) {
   const std::string_view begin = text.substr(0, 4096);
   const size_t brace = begin.find_first_not_of(" \t\r\n");
   if (brace != std::string_view::npos && begin[brace] == '{') {
-    if (text.substr(0, 1 << 16).find("\"added_tokens\"") != std::string_view::npos || text.substr(0, 1 << 16).find("\"truncation\"") != std::string_view::npos)
+    if (text.substr(0, 1 << 16).find("\"added_tokens\"") != std::string_view::npos ||
+        text.substr(0, 1 << 16).find("\"truncation\"") != std::string_view::npos)
       return FileKind::tokenizer_json;
     if (there(fs::path(folder_of(path)) / "config.json")) return FileKind::hugging_face;
   }
-  if (text.size() > 9 && text[8] == '{' && there(fs::path(folder_of(path)) / "config.json")) return FileKind::hugging_face;
+  if (text.size() > 9 && text[8] == '{' && there(fs::path(folder_of(path)) / "config.json"))
+    return FileKind::hugging_face;
   if (text.size() > 9 && text[8] == '{')
     return fail(ErrorKind::refused, path, "safetensors without the config.json that belongs beside it");
   return FileKind::unknown;

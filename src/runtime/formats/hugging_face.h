@@ -18,13 +18,13 @@ struct HuggingFaceFolder {
   std::string tokenizer_path;  // "" if there is none
   TensorMap tensors;
 
-  // `path` is the folder or one of its files. Quantised checkpoints (quantization_config: compressed-tensors, MLX, GPTQ,
-  // AWQ …) and adapters (LoRA) are refused by name.
+  // `path` is the folder or one of its files. Quantised checkpoints (quantization_config: compressed-tensors, MLX,
+  // GPTQ, AWQ …) and adapters (LoRA) are refused by name.
   static Result<HuggingFaceFolder> open(const std::string& path);
 };
 
-// What `path` is, from its content; follows links. Damaged or foreign files give `unknown` or an error that names what it
-// looks like (.litertlm, LoRA adapter, PyTorch pickle, ONNX …) and what to take instead.
+// What `path` is, from its content; follows links. Damaged or foreign files give `unknown` or an error that names what
+// it looks like (.litertlm, LoRA adapter, PyTorch pickle, ONNX …) and what to take instead.
 Result<FileKind> recognise(const std::string& path);
 
 }  // namespace lapidary

@@ -37,10 +37,10 @@ struct TensorMap {
 
 // What a path turns out to be, by content and not by name.
 enum class FileKind : uint8_t {
-  gguf_model,        // general.architecture is a text model
-  gguf_mmproj,       // general.architecture = "clip" (or general.type = "mmproj")
-  hugging_face,      // a folder with config.json and safetensors, or one of its files
-  tokenizer_json,    // a tokenizer.json alone
+  gguf_model,      // general.architecture is a text model
+  gguf_mmproj,     // general.architecture = "clip" (or general.type = "mmproj")
+  hugging_face,    // a folder with config.json and safetensors, or one of its files
+  tokenizer_json,  // a tokenizer.json alone
   unknown,
 };
 

@@ -9,8 +9,8 @@
 
 namespace lapidary {
 
-// Adds all tensors of one file to `map`. Only F32, F16 and BF16 are weights here; other types (quantised checkpoints) are
-// refused by name, with what to take instead.
+// Adds all tensors of one file to `map`. Only F32, F16 and BF16 are weights here; other types (quantised checkpoints)
+// are refused by name, with what to take instead.
 Result<void> add_safetensors(const std::string& path, TensorMap& map);
 
 // Parses from bytes (fuzzing): tensors view `bytes`.

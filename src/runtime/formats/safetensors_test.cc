@@ -48,7 +48,8 @@ struct Folder {
   ~Folder() { fs::remove_all(path); }
 };
 
-const std::string one = R"({"__metadata__":{"format":"pt"},"a":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]},"s":{"dtype":"F32","shape":[],"data_offsets":[12,16]}})";
+const std::string one =
+    R"({"__metadata__":{"format":"pt"},"a":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]},"s":{"dtype":"F32","shape":[],"data_offsets":[12,16]}})";
 
 }  // namespace
 
@@ -65,7 +66,8 @@ TEST_CASE("advisories 1 and 11: offsets outside the data, sizes that disagree or
   CHECK(mentions(refusal(R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})", 8), "inside 8 bytes"));
   CHECK(mentions(refusal(R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[8,4]}})", 16), "offsets"));
   CHECK(mentions(refusal(R"({"a":{"dtype":"F32","shape":[5],"data_offsets":[0,16]}})", 16), "20 bytes"));
-  CHECK(mentions(refusal(R"({"a":{"dtype":"F32","shape":[1099511627776,1099511627776],"data_offsets":[0,16]}})", 16), "64 bits"));
+  CHECK(mentions(refusal(R"({"a":{"dtype":"F32","shape":[1099511627776,1099511627776],"data_offsets":[0,16]}})", 16),
+                 "64 bits"));
   CHECK(mentions(refusal(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,16]}})", 16), "sizes"));
   CHECK(mentions(refusal(R"({"a":{"dtype":"F32","shape":[9223372036854775808],"data_offsets":[0,16]}})", 16), "sizes"));
   CHECK(mentions(refusal(R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,1e3]}})", 16), "offsets"));
@@ -101,7 +103,8 @@ TEST_CASE("shards: all parts are read; a missing one is named; names that leave 
   Folder folder;
   write(folder.path / "config.json", R"({"model_type":"gemma3_text"})");
   write(folder.path / "one.safetensors", file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4));
-  write(folder.path / "model.safetensors.index.json", R"({"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})");
+  write(folder.path / "model.safetensors.index.json",
+        R"({"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})");
   CHECK(mentions(HuggingFaceFolder::open(folder.path.string()).error().text(), "two.safetensors"));
   write(folder.path / "two.safetensors", file_of(R"({"b":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}})", 2));
   const auto whole = HuggingFaceFolder::open(folder.path.string());
@@ -134,7 +137,8 @@ TEST_CASE("files are recognised by what is in them, through links, whatever they
   CHECK(kind(folder.path / "model.bin").value() == FileKind::gguf_model);
   write(folder.path / "p", GgufBuilder().text("general.architecture", "clip").bytes());
   CHECK(kind(folder.path / "p").value() == FileKind::gguf_mmproj);
-  write(folder.path / "l", GgufBuilder().text("general.architecture", "gemma4").text("general.type", "adapter").bytes());
+  write(folder.path / "l",
+        GgufBuilder().text("general.architecture", "gemma4").text("general.type", "adapter").bytes());
   CHECK(mentions(kind(folder.path / "l").error().text(), "LoRA"));
   CHECK(kind("tests/golden/unified/model").value() == FileKind::hugging_face);
   CHECK(kind("tests/golden/unified/model/model.safetensors").value() == FileKind::hugging_face);

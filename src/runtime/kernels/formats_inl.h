@@ -283,7 +283,7 @@ struct Q6_K : Plain {
   }
   LAPIDARY_INLINE static Floats scale(const Header& header, int) { return header.scale; }
   LAPIDARY_INLINE static Floats sub_scale(const Header& header, int index, int half) {
-    return signed_byte_as_float(header.sub_scales[index / 2], index % 2 * 2 + 1 - half);
+    return signed_byte_as_float(header.sub_scales[index / 2], index % 2 * 2 + half);
   }
 };
 

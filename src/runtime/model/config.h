@@ -1,5 +1,5 @@
-// Everything about a model that is a number: shapes, kinds of layers, constants, token ids. Read from the file's own keys,
-// never from its name.
+// Everything about a model that is a number: shapes, kinds of layers, constants, token ids. Read from the file's own
+// keys, never from its name.
 #pragma once
 
 #include <cstdint>
@@ -27,11 +27,11 @@ struct LayerConfig {
 
 // config.json vision_config / mmproj clip.vision.*: the 12B's patch embedder (gemma4_unified_vision).
 struct VisionConfig {
-  int32_t patch_pixels = 48;         // side of a soft token's square: patch_size * pooling_kernel_size
-  int32_t embed_dim = 0;             // mm_embed_dim
-  int32_t positions_max = 0;         // mm_posemb_size
-  int32_t default_soft_tokens = 280; // num_soft_tokens / processor max_soft_tokens
-  float norm_eps = 1e-6F;            // of the last, weightless RMSNorm; the LayerNorms use 1e-5
+  int32_t patch_pixels = 48;          // side of a soft token's square: patch_size * pooling_kernel_size
+  int32_t embed_dim = 0;              // mm_embed_dim
+  int32_t positions_max = 0;          // mm_posemb_size
+  int32_t default_soft_tokens = 280;  // num_soft_tokens / processor max_soft_tokens
+  float norm_eps = 1e-6F;             // of the last, weightless RMSNorm; the LayerNorms use 1e-5
 };
 
 // config.json audio_config / mmproj clip.audio.*: raw frames (gemma4_unified_audio).
@@ -51,24 +51,24 @@ struct SpecialTokens {
 struct GenerationDefaults {
   bool sample = true;
   double temperature = 1.0, top_p = 1.0, min_p = 0.0;
-  int32_t top_k = 0;                  // 0: off
-  std::vector<int32_t> stop_tokens;   // eos_token_id list; any of them ends a turn
+  int32_t top_k = 0;                 // 0: off
+  std::vector<int32_t> stop_tokens;  // eos_token_id list; any of them ends a turn
   std::vector<int32_t> suppress_tokens;
 };
 
 struct ModelConfig {
-  std::string architecture;   // "gemma4" or "gemma3": which forward pass
-  std::string name;           // for people: general.name, or the folder's
-  std::string licence;        // "" if the file does not say
+  std::string architecture;  // "gemma4" or "gemma3": which forward pass
+  std::string name;          // for people: general.name, or the folder's
+  std::string licence;       // "" if the file does not say
   int64_t parameters = 0;
   int32_t hidden = 0;
   int32_t vocabulary = 0;
   int64_t context_max = 0;
-  int32_t window = 0;          // of sliding layers, the query itself included
+  int32_t window = 0;  // of sliding layers, the query itself included
   float norm_eps = 1e-6F;
-  float embedding_scale = 1;   // sqrt(hidden)
-  float attention_scale = 1;   // Gemma 4: 1; Gemma 3: query_pre_attn_scalar^-1/2
-  float logit_softcap = 0;     // 0: none
+  float embedding_scale = 1;         // sqrt(hidden)
+  float attention_scale = 1;         // Gemma 4: 1; Gemma 3: query_pre_attn_scalar^-1/2
+  float logit_softcap = 0;           // 0: none
   bool image_bidirectional = false;  // use_bidirectional_attention == "vision": blocks on sliding layers
   std::vector<LayerConfig> layers;
   // Inverse frequencies, one per pair (i, i + head_dim/2); 0: the pair does not rotate. By AttentionKind.
@@ -78,12 +78,14 @@ struct ModelConfig {
   SpecialTokens tokens;
   GenerationDefaults generation;
 
-  const std::vector<float>& rope(AttentionKind kind) const { return kind == AttentionKind::sliding ? rope_sliding : rope_full; }
+  const std::vector<float>& rope(AttentionKind kind) const {
+    return kind == AttentionKind::sliding ? rope_sliding : rope_full;
+  }
 };
 
-// `projector` is the mmproj file, if there is one. Parts of the family that are not built yet (per-layer embeddings, MoE,
-// shared KV layers, ViT/conformer towers) give ErrorKind::unsupported with the part's name; a tower alone does not: the text
-// model loads, vision/audio stay empty.
+// `projector` is the mmproj file, if there is one. Parts of the family that are not built yet (per-layer embeddings,
+// MoE, shared KV layers, ViT/conformer towers) give ErrorKind::unsupported with the part's name; a tower alone does
+// not: the text model loads, vision/audio stay empty.
 Result<ModelConfig> read_config(const Gguf& model, const Gguf* projector);
 Result<ModelConfig> read_config(const HuggingFaceFolder& folder);
 

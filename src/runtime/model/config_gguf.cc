@@ -17,8 +17,12 @@ constexpr int64_t many = 1LL << 28;
 struct Keys {
   const Gguf& gguf;
   std::string prefix;
-  Result<std::optional<int64_t>> integer(const char* key, int64_t min, int64_t max) const { return gguf.integer(prefix + key, min, max); }
-  Result<int64_t> required(const char* key, int64_t min, int64_t max) const { return gguf.required_integer(prefix + key, min, max); }
+  Result<std::optional<int64_t>> integer(const char* key, int64_t min, int64_t max) const {
+    return gguf.integer(prefix + key, min, max);
+  }
+  Result<int64_t> required(const char* key, int64_t min, int64_t max) const {
+    return gguf.required_integer(prefix + key, min, max);
+  }
   Result<int32_t> integer_or(const char* key, int64_t fallback, int64_t min, int64_t max = many) const {
     LAPIDARY_TRY(const auto value, integer(key, min, max));
     return static_cast<int32_t>(value.value_or(fallback));
@@ -32,7 +36,8 @@ struct Keys {
     LAPIDARY_TRY(auto values, gguf.integers(prefix + key, 0, many));
     if (!values) return malformed("key " + prefix + key, "one value a layer", "no such key");
     if (values->size() == 1) values->resize(layers, values->front());
-    if (values->size() != layers) return malformed("key " + prefix + key, fmt::format("{} values", layers), std::to_string(values->size()));
+    if (values->size() != layers)
+      return malformed("key " + prefix + key, fmt::format("{} values", layers), std::to_string(values->size()));
     return std::move(*values);
   }
 };
@@ -42,7 +47,9 @@ Result<void> refuse_unbuilt(const Keys& keys) {
                                   std::pair{"attention.shared_kv_layers", "layers that share their KV (E2B, E4B)"},
                                   std::pair{"expert_count", "experts (26B-A4B)"}}) {
     LAPIDARY_TRY(const auto value, keys.integer(key, 0, many));
-    if (value.value_or(0) > 0) return fail(ErrorKind::unsupported, "key " + keys.prefix + key, fmt::format("{} are not built yet; take the 12B", part));
+    if (value.value_or(0) > 0)
+      return fail(ErrorKind::unsupported, "key " + keys.prefix + key,
+                  fmt::format("{} are not built yet; take the 12B", part));
   }
   return {};
 }
@@ -56,7 +63,8 @@ Result<std::vector<AttentionKind>> layer_kinds(const Keys& keys, size_t layers) 
     return kinds;
   }
   if (pattern && pattern->size() != 1)
-    return malformed("key " + keys.prefix + "attention.sliding_window_pattern", fmt::format("{} values or one", layers), std::to_string(pattern->size()));
+    return malformed("key " + keys.prefix + "attention.sliding_window_pattern", fmt::format("{} values or one", layers),
+                     std::to_string(pattern->size()));
   const int64_t period = pattern ? std::max<int64_t>(1, pattern->front()) : 6;
   for (size_t i = 0; i < layers; ++i)
     kinds.push_back((static_cast<int64_t>(i) + 1) % period == 0 ? AttentionKind::full : AttentionKind::sliding);
@@ -68,7 +76,8 @@ Result<void> apply_divisors(const Gguf& gguf, std::vector<float>& frequencies) {
   const StoredTensor* divisors = gguf.tensors().find("rope_freqs.weight");
   if (divisors == nullptr) return {};
   if (divisors->dtype != DType::f32 || divisors->bytes.size() != frequencies.size() * sizeof(float))
-    return malformed("tensor rope_freqs.weight", fmt::format("{} values in F32", frequencies.size()), fmt::format("{} bytes", divisors->bytes.size()));
+    return malformed("tensor rope_freqs.weight", fmt::format("{} values in F32", frequencies.size()),
+                     fmt::format("{} bytes", divisors->bytes.size()));
   for (size_t i = 0; i < frequencies.size(); ++i) {
     float divisor = 1;
     std::memcpy(&divisor, divisors->bytes.data() + i * sizeof(float), sizeof(float));
@@ -78,7 +87,8 @@ Result<void> apply_divisors(const Gguf& gguf, std::vector<float>& frequencies) {
   return {};
 }
 
-Result<void> read_ropes(const Keys& keys, bool gemma4, int32_t head_dim, int32_t head_dim_sliding, ModelConfig& config) {
+Result<void> read_ropes(const Keys& keys, bool gemma4, int32_t head_dim, int32_t head_dim_sliding,
+                        ModelConfig& config) {
   LAPIDARY_TRY(const double base, keys.number_or("rope.freq_base", 1e6));
   LAPIDARY_TRY(const double base_sliding, keys.number_or("rope.freq_base_swa", 1e4));
   LAPIDARY_TRY(const double factor, keys.number_or("rope.scaling.factor", 1));
@@ -98,17 +108,21 @@ Result<void> read_layers(const Keys& keys, bool gemma4, ModelConfig& config) {
   LAPIDARY_TRY(const auto heads, keys.per_layer("attention.head_count", layers));
   LAPIDARY_TRY(const auto kv_heads, keys.per_layer("attention.head_count_kv", layers));
   LAPIDARY_TRY(const auto feed_forward, keys.per_layer("feed_forward_length", layers));
-  if (heads.front() <= 0) return malformed("key " + keys.prefix + "attention.head_count", "at least one head", std::to_string(heads.front()));
+  if (heads.front() <= 0)
+    return malformed("key " + keys.prefix + "attention.head_count", "at least one head", std::to_string(heads.front()));
   LAPIDARY_TRY(const int32_t head_dim, keys.integer_or("attention.key_length", config.hidden / heads.front(), 2, 4096));
   LAPIDARY_TRY(const int32_t value_dim, keys.integer_or("attention.value_length", head_dim, 2, 4096));
   LAPIDARY_TRY(const int32_t head_dim_sliding, keys.integer_or("attention.key_length_swa", head_dim, 2, 4096));
-  LAPIDARY_TRY(const int32_t value_dim_sliding, keys.integer_or("attention.value_length_swa", head_dim_sliding, 2, 4096));
+  LAPIDARY_TRY(const int32_t value_dim_sliding,
+               keys.integer_or("attention.value_length_swa", head_dim_sliding, 2, 4096));
   if (value_dim != head_dim || value_dim_sliding != head_dim_sliding)
-    return fail(ErrorKind::unsupported, "key " + keys.prefix + "attention.value_length", "values of another size than keys");
+    return fail(ErrorKind::unsupported, "key " + keys.prefix + "attention.value_length",
+                "values of another size than keys");
   for (size_t i = 0; i < layers; ++i) {
     const bool value_from_key = keys.gguf.tensors().find(fmt::format("blk.{}.attn_v.weight", i)) == nullptr;
     config.layers.push_back({kinds[i], static_cast<int32_t>(heads[i]), static_cast<int32_t>(kv_heads[i]),
-                             kinds[i] == AttentionKind::full ? head_dim : head_dim_sliding, static_cast<int32_t>(feed_forward[i]), value_from_key && gemma4});
+                             kinds[i] == AttentionKind::full ? head_dim : head_dim_sliding,
+                             static_cast<int32_t>(feed_forward[i]), value_from_key && gemma4});
   }
   return read_ropes(keys, gemma4, head_dim, head_dim_sliding, config);
 }
@@ -136,12 +150,23 @@ Result<void> read_tokens(const Gguf& gguf, ModelConfig& config) {
   const Vocabulary vocabulary(tokens ? std::move(*tokens) : std::vector<std::string_view>());
   SpecialTokens& t = config.tokens;
   int32_t eos = -1, turn = -1, response = -1, turn3 = -1;
-  vocabulary.find({{"<bos>", &t.bos}, {"<pad>", &t.pad}, {"<|image|>", &t.image}, {"<|image>", &t.image_begin}, {"<image|>", &t.image_end},
-                   {"<|audio|>", &t.audio}, {"<|audio>", &t.audio_begin}, {"<audio|>", &t.audio_end}, {"<|video|>", &t.video},
-                   {"<eos>", &eos}, {"<turn|>", &turn}, {"<|tool_response>", &response}, {"<end_of_turn>", &turn3}});
+  vocabulary.find({{"<bos>", &t.bos},
+                   {"<pad>", &t.pad},
+                   {"<|image|>", &t.image},
+                   {"<|image>", &t.image_begin},
+                   {"<image|>", &t.image_end},
+                   {"<|audio|>", &t.audio},
+                   {"<|audio>", &t.audio_begin},
+                   {"<audio|>", &t.audio_end},
+                   {"<|video|>", &t.video},
+                   {"<eos>", &eos},
+                   {"<turn|>", &turn},
+                   {"<|tool_response>", &response},
+                   {"<end_of_turn>", &turn3}});
   const int64_t most = std::max<int64_t>(0, config.vocabulary - 1);
   std::vector<int32_t>& stops = config.generation.stop_tokens;
-  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
+  for (const char* key :
+       {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
     LAPIDARY_TRY(const auto id, gguf.integer(key, 0, most));
     if (id) stops.push_back(static_cast<int32_t>(*id));
   }
@@ -187,31 +212,40 @@ Result<void> read_projector(const Gguf& projector, ModelConfig& config) {
   const auto width = [&](const char* key) -> Result<void> {
     LAPIDARY_TRY(const auto value, projector.integer(key, 0, many));
     if (value && *value != config.hidden)
-      return malformed(fmt::format("projector: key {}", key), fmt::format("{}, the model's hidden size", config.hidden), std::to_string(*value));
+      return malformed(fmt::format("projector: key {}", key), fmt::format("{}, the model's hidden size", config.hidden),
+                       std::to_string(*value));
     return {};
   };
   if (vision) {
     LAPIDARY_TRY(const std::string type, type_of("clip.vision.projector_type"));
-    if (type != "gemma4uv") return fail(ErrorKind::unsupported, "projector", fmt::format("vision projector \"{}\"; this program runs gemma4uv", type.substr(0, 40)));
+    if (type != "gemma4uv")
+      return fail(ErrorKind::unsupported, "projector",
+                  fmt::format("vision projector \"{}\"; this program runs gemma4uv", type.substr(0, 40)));
     LAPIDARY_CHECK(width("clip.vision.projection_dim"));
     VisionConfig v;
     LAPIDARY_TRY(const auto embed, projector.integer("clip.vision.embedding_length", 1, 1 << 16));
     LAPIDARY_TRY(const auto eps, projector.number("clip.vision.attention.layer_norm_epsilon"));
     const StoredTensor* positions = projector.tensors().find("v.position_embd.weight");
     const StoredTensor* patch = projector.tensors().find("v.patch_embd.weight");
-    if (positions == nullptr || positions->shape.size() != 3) return malformed("projector: tensor v.position_embd.weight", "[2, positions, embed]", "none of that shape");
-    if (patch == nullptr || patch->shape.size() != 2) return malformed("projector: tensor v.patch_embd.weight", "[embed, patch]", "none of that shape");
+    if (positions == nullptr || positions->shape.size() != 3)
+      return malformed("projector: tensor v.position_embd.weight", "[2, positions, embed]", "none of that shape");
+    if (patch == nullptr || patch->shape.size() != 2)
+      return malformed("projector: tensor v.patch_embd.weight", "[embed, patch]", "none of that shape");
     v.positions_max = static_cast<int32_t>(std::min<int64_t>(positions->shape[1], many));
     v.embed_dim = static_cast<int32_t>(embed.value_or(std::min<int64_t>(patch->shape[0], many)));
     const auto side = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(patch->shape[1]) / 3)));
-    if (side * side * 3 != patch->shape[1]) return malformed("projector: tensor v.patch_embd.weight", "square patches of three channels", fmt::format("{} columns", patch->shape[1]));
+    if (side * side * 3 != patch->shape[1])
+      return malformed("projector: tensor v.patch_embd.weight", "square patches of three channels",
+                       fmt::format("{} columns", patch->shape[1]));
     v.patch_pixels = static_cast<int32_t>(side);
     v.norm_eps = static_cast<float>(eps.value_or(1e-6));
     config.vision = v;
   }
   if (audio) {
     LAPIDARY_TRY(const std::string type, type_of("clip.audio.projector_type"));
-    if (type != "gemma4ua") return fail(ErrorKind::unsupported, "projector", fmt::format("audio projector \"{}\"; this program runs gemma4ua", type.substr(0, 40)));
+    if (type != "gemma4ua")
+      return fail(ErrorKind::unsupported, "projector",
+                  fmt::format("audio projector \"{}\"; this program runs gemma4ua", type.substr(0, 40)));
     LAPIDARY_CHECK(width("clip.audio.projection_dim"));
     AudioConfig a;
     LAPIDARY_TRY(const auto frame, projector.integer("clip.audio.num_mel_bins", 1, 1 << 20));
@@ -244,8 +278,10 @@ Result<ModelConfig> read_config(const Gguf& model, const Gguf* projector) {
   LAPIDARY_TRY(const int64_t hidden, keys.required("embedding_length", 1, 1 << 16));
   config.hidden = static_cast<int32_t>(hidden);
   const StoredTensor* embedding = model.tensors().find("token_embd.weight");
-  if (embedding == nullptr || embedding->shape.size() != 2) return malformed("tensor token_embd.weight", "[vocabulary, hidden]", "none of that shape");
-  if (embedding->shape[0] > many) return malformed("tensor token_embd.weight", "a vocabulary below 2^28", std::to_string(embedding->shape[0]));
+  if (embedding == nullptr || embedding->shape.size() != 2)
+    return malformed("tensor token_embd.weight", "[vocabulary, hidden]", "none of that shape");
+  if (embedding->shape[0] > many)
+    return malformed("tensor token_embd.weight", "a vocabulary below 2^28", std::to_string(embedding->shape[0]));
   config.vocabulary = static_cast<int32_t>(embedding->shape[0]);
   LAPIDARY_TRY(config.context_max, keys.required("context_length", 1, many));
   LAPIDARY_TRY(config.window, keys.integer_or("attention.sliding_window", gemma4 ? 1024 : 512, 1, 1 << 24));

@@ -40,10 +40,15 @@ Result<void> refuse_unbuilt(const Json& text, const std::string& where) {
   LAPIDARY_TRY(const int64_t per_layer, json_integer(text, "hidden_size_per_layer_input", 0, 0, many, where));
   LAPIDARY_TRY(const int64_t shared, json_integer(text, "num_kv_shared_layers", 0, 0, many, where));
   LAPIDARY_TRY(const bool experts, json_bool(text, "enable_moe_block", false, where));
-  const char* part = per_layer > 0 ? "per-layer embeddings (E2B, E4B)" : shared > 0 ? "layers that share their KV (E2B, E4B)" : experts ? "experts (26B-A4B)" : nullptr;
-  if (part != nullptr) return fail(ErrorKind::unsupported, where, fmt::format("{} are not built yet; take the 12B", part));
+  const char* part = per_layer > 0 ? "per-layer embeddings (E2B, E4B)"
+                     : shared > 0  ? "layers that share their KV (E2B, E4B)"
+                     : experts     ? "experts (26B-A4B)"
+                                   : nullptr;
+  if (part != nullptr)
+    return fail(ErrorKind::unsupported, where, fmt::format("{} are not built yet; take the 12B", part));
   LAPIDARY_TRY(const std::string activation, json_string(text, "hidden_activation", "gelu_pytorch_tanh", where));
-  if (activation != "gelu_pytorch_tanh") return malformed(where + ": \"hidden_activation\"", "gelu_pytorch_tanh", activation);
+  if (activation != "gelu_pytorch_tanh")
+    return malformed(where + ": \"hidden_activation\"", "gelu_pytorch_tanh", activation);
   LAPIDARY_TRY(const bool bias, json_bool(text, "attention_bias", false, where));
   if (bias) return fail(ErrorKind::unsupported, where, "attention with biases");
   return {};
@@ -52,6 +57,7 @@ Result<void> refuse_unbuilt(const Json& text, const std::string& where) {
 // layer_types, or (Gemma 3, older files) a period: every n-th layer is full.
 Result<std::vector<AttentionKind>> layer_kinds(const Json& text, const std::string& where) {
   LAPIDARY_TRY(const int64_t count, json_integer(text, "num_hidden_layers", 0, 1, 1024, where));
+  if (count == 0) return malformed(where + ": \"num_hidden_layers\"", "a number of layers", "no such key");
   std::vector<AttentionKind> kinds;
   const auto types = text.find("layer_types");
   if (types != text.end() && types->is_array()) {
@@ -66,7 +72,8 @@ Result<std::vector<AttentionKind>> layer_kinds(const Json& text, const std::stri
   }
   LAPIDARY_TRY(int64_t period, json_integer(text, "sliding_window_pattern", 6, 1, 1024, where));
   LAPIDARY_TRY(period, json_integer(text, "_sliding_window_pattern", period, 1, 1024, where));
-  for (int64_t i = 0; i < count; ++i) kinds.push_back((i + 1) % period == 0 ? AttentionKind::full : AttentionKind::sliding);
+  for (int64_t i = 0; i < count; ++i)
+    kinds.push_back((i + 1) % period == 0 ? AttentionKind::full : AttentionKind::sliding);
   return kinds;
 }
 
@@ -97,7 +104,8 @@ Result<Rope> rope_of(const Json& text, AttentionKind kind, bool gemma4, const st
     if (gemma4 && full) rope.partial = 0.25;
   }
   if (!(rope.base > 0) || !(rope.factor > 0) || !(rope.partial > 0) || rope.partial > 1 || !std::isfinite(rope.base))
-    return malformed(where + ": rope", "a base and factors above 0", fmt::format("{}, {}, {}", rope.base, rope.factor, rope.partial));
+    return malformed(where + ": rope", "a base and factors above 0",
+                     fmt::format("{}, {}, {}", rope.base, rope.factor, rope.partial));
   return rope;
 }
 
@@ -112,7 +120,8 @@ Result<void> read_layers(const Json& text, bool gemma4, ModelConfig& config, con
   LAPIDARY_TRY(const int32_t feed_forward, integer(text, "intermediate_size", 0, 1, where));
   for (const AttentionKind kind : kinds) {
     const bool full = gemma4 && kind == AttentionKind::full;
-    config.layers.push_back({kind, heads, full ? full_kv_heads : kv_heads, full ? full_head_dim : head_dim, feed_forward, full && key_is_value});
+    config.layers.push_back({kind, heads, full ? full_kv_heads : kv_heads, full ? full_head_dim : head_dim,
+                             feed_forward, full && key_is_value});
   }
   for (const AttentionKind kind : {AttentionKind::sliding, AttentionKind::full}) {
     LAPIDARY_TRY(const Rope rope, rope_of(text, kind, gemma4, where));
@@ -144,7 +153,8 @@ Result<void> read_media(const HuggingFaceFolder& folder, ModelConfig& config, co
     VisionConfig v;
     LAPIDARY_TRY(const int32_t patch, integer(*vision, "patch_size", 16, 1, where));
     LAPIDARY_TRY(const int32_t pooling, integer(*vision, "pooling_kernel_size", 3, 1, where));
-    if (patch > 512 || pooling > 512) return malformed(where + ": vision_config", "a patch of at most 512 pixels", std::to_string(patch));
+    if (patch > 512 || pooling > 512)
+      return malformed(where + ": vision_config", "a patch of at most 512 pixels", std::to_string(patch));
     LAPIDARY_TRY(v.patch_pixels, integer(*vision, "model_patch_size", int64_t{patch} * pooling, 1, where));
     LAPIDARY_TRY(v.embed_dim, integer(*vision, "mm_embed_dim", config.hidden, 1, where));
     LAPIDARY_TRY(v.positions_max, integer(*vision, "mm_posemb_size", 1120, 1, where));
@@ -169,7 +179,8 @@ Result<void> read_media(const HuggingFaceFolder& folder, ModelConfig& config, co
   return {};
 }
 
-Result<void> read_generation(const HuggingFaceFolder& folder, const Json& text, ModelConfig& config, const std::string& where) {
+Result<void> read_generation(const HuggingFaceFolder& folder, const Json& text, ModelConfig& config,
+                             const std::string& where) {
   const Json empty = Json::object();
   const Json& from = folder.generation_config ? *folder.generation_config : empty;
   GenerationDefaults& g = config.generation;
@@ -194,10 +205,13 @@ Result<ModelConfig> read_config(const HuggingFaceFolder& folder) {
   const Json* nested = object_in(top, "text_config");
   const Json& text = nested != nullptr ? *nested : top;
   LAPIDARY_TRY(const std::string type, json_string(top, "model_type", "", where));
-  const bool gemma4 = type == "gemma4_unified" || type == "gemma4_unified_text" || type == "gemma4" || type == "gemma4_text";
+  const bool gemma4 =
+      type == "gemma4_unified" || type == "gemma4_unified_text" || type == "gemma4" || type == "gemma4_text";
   const bool gemma3 = type == "gemma3" || type == "gemma3_text";
   if (!gemma4 && !gemma3)
-    return fail(ErrorKind::unsupported, where, fmt::format("model type \"{}\"; this program runs gemma4_unified, gemma4 and gemma3", type.substr(0, 60)));
+    return fail(
+        ErrorKind::unsupported, where,
+        fmt::format("model type \"{}\"; this program runs gemma4_unified, gemma4 and gemma3", type.substr(0, 60)));
   LAPIDARY_CHECK(refuse_unbuilt(text, where));
 
   ModelConfig config;
@@ -215,7 +229,8 @@ Result<ModelConfig> read_config(const HuggingFaceFolder& folder) {
   LAPIDARY_CHECK(read_layers(text, gemma4, config, where));
   if (gemma3) {
     LAPIDARY_TRY(const double scalar, json_number(text, "query_pre_attn_scalar", config.layers[0].head_dim, where));
-    if (!(scalar > 0)) return malformed(where + ": \"query_pre_attn_scalar\"", "a number above 0", fmt::format("{}", scalar));
+    if (!(scalar > 0))
+      return malformed(where + ": \"query_pre_attn_scalar\"", "a number above 0", fmt::format("{}", scalar));
     config.attention_scale = static_cast<float>(1.0 / std::sqrt(scalar));
   }
   LAPIDARY_TRY(const std::string bidirectional, json_string(text, "use_bidirectional_attention", "", where));

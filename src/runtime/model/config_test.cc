@@ -58,7 +58,8 @@ void check_same(const ModelConfig& a, const ModelConfig& b) {
   CHECK(a.tokens.bos == b.tokens.bos);
   CHECK(a.generation.stop_tokens.size() == b.generation.stop_tokens.size());
   for (const int32_t id : a.generation.stop_tokens)
-    CHECK(std::find(b.generation.stop_tokens.begin(), b.generation.stop_tokens.end(), id) != b.generation.stop_tokens.end());
+    CHECK(std::find(b.generation.stop_tokens.begin(), b.generation.stop_tokens.end(), id) !=
+          b.generation.stop_tokens.end());
   CHECK(a.generation.suppress_tokens == b.generation.suppress_tokens);
   CHECK(a.generation.top_k == b.generation.top_k);
   CHECK(a.generation.top_p == doctest::Approx(b.generation.top_p));
@@ -153,14 +154,15 @@ TEST_CASE("pitfall 8: an unknown projector is refused by name; pitfall 18: no bl
 }
 
 TEST_CASE("advisory 10: zero heads, zero sizes and numbers out of range are errors that name the key") {
-  for (const char* key : {"num_attention_heads", "num_key_value_heads", "head_dim", "hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size",
-                          "max_position_embeddings", "sliding_window"})
+  for (const char* key : {"num_attention_heads", "num_key_value_heads", "head_dim", "hidden_size", "intermediate_size",
+                          "num_hidden_layers", "vocab_size", "max_position_embeddings", "sliding_window"})
     for (const auto& value : {Json(0), Json(-1), Json(INT64_MAX), Json(1.5), Json("8")}) {
       CAPTURE(key);
       CAPTURE(value.dump());
       CHECK(!refusal([&](Json& c) { c["text_config"][key] = value; }).empty());
     }
   CHECK(mentions(refusal([](Json& c) { c["text_config"]["num_attention_heads"] = 0; }), "num_attention_heads"));
+  CHECK(mentions(refusal([](Json& c) { c["text_config"].erase("num_hidden_layers"); }), "num_hidden_layers"));
   CHECK(mentions(refusal([](Json& c) { c["text_config"]["num_key_value_heads"] = 3; }), "whole groups"));
   CHECK(mentions(refusal([](Json& c) { c["text_config"]["head_dim"] = 33; }), "even head size"));
   CHECK(mentions(refusal([](Json& c) { c["text_config"]["rms_norm_eps"] = 0; }), "epsilon"));
@@ -169,7 +171,8 @@ TEST_CASE("advisory 10: zero heads, zero sizes and numbers out of range are erro
 }
 
 TEST_CASE("parts of the family that are not built are refused by name") {
-  CHECK(mentions(refusal([](Json& c) { c["text_config"]["hidden_size_per_layer_input"] = 256; }), "per-layer embeddings"));
+  CHECK(mentions(refusal([](Json& c) { c["text_config"]["hidden_size_per_layer_input"] = 256; }),
+                 "per-layer embeddings"));
   CHECK(mentions(refusal([](Json& c) { c["text_config"]["num_kv_shared_layers"] = 4; }), "share their KV"));
   CHECK(mentions(refusal([](Json& c) { c["text_config"]["enable_moe_block"] = true; }), "experts"));
   CHECK(mentions(refusal([](Json& c) { c["text_config"]["hidden_activation"] = "silu"; }), "silu"));
@@ -179,8 +182,9 @@ TEST_CASE("a vision tower leaves a text model; pitfall 35: media markers are nev
   const ModelConfig dense = config_of(folder_of(golden + "dense/model"));
   CHECK(!dense.vision.has_value());
   const ModelConfig unified = config_of(folder_of(golden + "unified/model"));
-  for (const int32_t id : {unified.tokens.image, unified.tokens.image_begin, unified.tokens.image_end, unified.tokens.audio, unified.tokens.audio_begin,
-                           unified.tokens.audio_end, unified.tokens.video}) {
+  for (const int32_t id :
+       {unified.tokens.image, unified.tokens.image_begin, unified.tokens.image_end, unified.tokens.audio,
+        unified.tokens.audio_begin, unified.tokens.audio_end, unified.tokens.video}) {
     CHECK(id >= 0);
     CHECK(std::count(unified.generation.suppress_tokens.begin(), unified.generation.suppress_tokens.end(), id) == 1);
   }

@@ -9,8 +9,8 @@
 namespace lapidary {
 namespace {
 
-constexpr int64_t panel_rows = 16;     // rows of a weight matrix that a thread takes at a time
-constexpr int64_t column_grain = 1024; // columns of the feed-forward that a thread takes at a time
+constexpr int64_t panel_rows = 16;      // rows of a weight matrix that a thread takes at a time
+constexpr int64_t column_grain = 1024;  // columns of the feed-forward that a thread takes at a time
 
 bool is_quantized(DType dtype) { return dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16; }
 
@@ -40,9 +40,10 @@ Decoder::Decoder(const ModelConfig& config, const ModelWeights& weights, const K
 
 uint64_t Decoder::working_bytes(const ModelConfig& config, int64_t rows) {
   const auto widest = static_cast<uint64_t>(widest_activation(config));
-  const auto floats = static_cast<uint64_t>(3 * config.hidden + 2 * widest_heads(config, &LayerConfig::query_heads) +
-                                            2 * widest_heads(config, &LayerConfig::kv_heads) + 2 * widest_feed_forward(config)) +
-                      2 * (config.rope_sliding.size() + config.rope_full.size());
+  const auto floats =
+      static_cast<uint64_t>(3 * config.hidden + 2 * widest_heads(config, &LayerConfig::query_heads) +
+                            2 * widest_heads(config, &LayerConfig::kv_heads) + 2 * widest_feed_forward(config)) +
+      2 * (config.rope_sliding.size() + config.rope_full.size());
   return static_cast<uint64_t>(rows) * (4 * floats + widest + widest / 2);
 }
 
@@ -58,7 +59,8 @@ void Decoder::grow(int32_t rows) {
   for (auto* buffer : {&key_, &value_}) fit(*buffer, widest_heads(config_, &LayerConfig::kv_heads));
   for (auto* buffer : {&gate_, &up_}) fit(*buffer, widest_feed_forward(config_));
   for (Rotation* rotation : {&rotation_sliding_, &rotation_full_}) {
-    rotation->half = static_cast<int64_t>((rotation == &rotation_sliding_ ? config_.rope_sliding : config_.rope_full).size());
+    rotation->half =
+        static_cast<int64_t>((rotation == &rotation_sliding_ ? config_.rope_sliding : config_.rope_full).size());
     fit(rotation->cos, rotation->half);
     fit(rotation->sin, rotation->half);
   }
@@ -75,7 +77,8 @@ Result<void> Decoder::forward(const ForwardRequest& request) {
     const BatchSegment& segment = request.segments[s];
     LAPIDARY_CHECK(segment.cache->reserve(static_cast<int64_t>(segment.rows.size())));
     for (size_t i = 0; i < segment.rows.size(); ++i)
-      places_.push_back({static_cast<int32_t>(s), segment.cache->length() + static_cast<int64_t>(i), segment.rows[i].visible_end});
+      places_.push_back(
+          {static_cast<int32_t>(s), segment.cache->length() + static_cast<int64_t>(i), segment.rows[i].visible_end});
   }
   grow(static_cast<int32_t>(places_.size()));
 
@@ -145,7 +148,8 @@ void Decoder::attention(const ForwardRequest& request, int32_t layer) {
   if (shape.value_from_key)
     multiply(normed_.data(), hidden, {{&weights.query, query_.data()}, {&weights.key, key_.data()}});
   else
-    multiply(normed_.data(), hidden, {{&weights.query, query_.data()}, {&weights.key, key_.data()}, {&weights.value, value_.data()}});
+    multiply(normed_.data(), hidden,
+             {{&weights.query, query_.data()}, {&weights.key, key_.data()}, {&weights.value, value_.data()}});
 
   // Norms and rotation per head, then K and V into the cache. Item i of a row: a query head, or after those a KV head.
   const Rotation& rotation = shape.kind == AttentionKind::sliding ? rotation_sliding_ : rotation_full_;
@@ -185,10 +189,11 @@ void Decoder::attend(const ForwardRequest& request, int32_t layer) {
   const int64_t head_dim = shape.head_dim;
   const bool sliding = shape.kind == AttentionKind::sliding;
   const int32_t group = shape.query_heads / shape.kv_heads;
-  // Heads that share a KV head are computed together, so that its rows are read once; but not all of them when that would
-  // leave threads without work. A head's result does not depend on it.
+  // Heads that share a KV head are computed together, so that its rows are read once; but not all of them when that
+  // would leave threads without work. A head's result does not depend on it.
   int32_t heads = group;
-  while (heads % 2 == 0 && heads > 2 && int64_t{rows_} * shape.kv_heads * (group / heads) < 4 * pool_.threads()) heads /= 2;
+  while (heads % 2 == 0 && heads > 2 && int64_t{rows_} * shape.kv_heads * (group / heads) < 4 * pool_.threads())
+    heads /= 2;
   const int64_t parts = group / heads, items = shape.kv_heads * parts;
 
   pool_.run(rows_ * items, 1, [&](int64_t begin, int64_t end) {
@@ -279,8 +284,8 @@ void Decoder::multiply_rows(const float* x, int32_t rows, int64_t columns, std::
     pool_.run(rows * parts, 1, [&](int64_t begin, int64_t end) {
       for (int64_t item = begin; item < end; ++item) {
         const int64_t at = item / parts * columns + item % parts * part;
-        kernels_.quantize_row(x + at, part, quantized_.data() + at, scales_.data() + at / 32, sums_of_32_.data() + at / 32,
-                              sums_of_16_.data() + at / 16);
+        kernels_.quantize_row(x + at, part, quantized_.data() + at, scales_.data() + at / 32,
+                              sums_of_32_.data() + at / 32, sums_of_16_.data() + at / 16);
       }
     });
     activations.quantized = quantized_.data();
@@ -295,8 +300,8 @@ void Decoder::multiply_rows(const float* x, int32_t rows, int64_t columns, std::
       const int64_t count = (product.weights->rows + panel_rows - 1) / panel_rows;
       const int64_t first = std::max<int64_t>(0, begin), last = std::min(count, end);
       if (first < last)
-        kernels_.matmul(*product.weights, first * panel_rows, std::min(last * panel_rows, product.weights->rows), activations, product.out,
-                        product.weights->rows);
+        kernels_.matmul(*product.weights, first * panel_rows, std::min(last * panel_rows, product.weights->rows),
+                        activations, product.out, product.weights->rows);
       begin -= count;
       end -= count;
     }
@@ -313,8 +318,8 @@ void Decoder::write_logits(const ForwardRequest& request) {
   const auto count = static_cast<int32_t>(request.logit_rows.size());
   if (count == 0) return;
   for (int32_t i = 0; i < count; ++i)
-    kernels_.rms_norm(hidden_.data() + request.logit_rows[static_cast<size_t>(i)] * n, weights_.output_norm.data(), n, config_.norm_eps,
-                      normed_.data() + i * n);
+    kernels_.rms_norm(hidden_.data() + request.logit_rows[static_cast<size_t>(i)] * n, weights_.output_norm.data(), n,
+                      config_.norm_eps, normed_.data() + i * n);
   multiply_rows(normed_.data(), count, n, {{&weights_.head, request.logits}});
   if (config_.logit_softcap <= 0) return;
   constexpr int64_t part = 16384;
@@ -322,7 +327,8 @@ void Decoder::write_logits(const ForwardRequest& request) {
   pool_.run(count * parts, 1, [&](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t first = item % parts * part;
-      kernels_.softcap(request.logits + item / parts * vocabulary + first, config_.logit_softcap, std::min(part, vocabulary - first));
+      kernels_.softcap(request.logits + item / parts * vocabulary + first, config_.logit_softcap,
+                       std::min(part, vocabulary - first));
     }
   });
 }

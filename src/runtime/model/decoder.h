@@ -21,8 +21,8 @@ namespace lapidary {
 struct BatchRow {
   int32_t token = 0;
   const float* soft = nullptr;  // [hidden], inserted unscaled instead of the token's embedding
-  // Sliding layers: the query sees keys below this position, besides those up to its own. Equal to its own position + 1 but in an
-  // image block, where it is the block's end. The whole block must be in one segment.
+  // Sliding layers: the query sees keys below this position, besides those up to its own. Equal to its own position + 1
+  // but in an image block, where it is the block's end. The whole block must be in one segment.
   int64_t visible_end = 0;
 };
 
@@ -32,7 +32,8 @@ struct BatchSegment {
   std::span<const BatchRow> rows;
 };
 
-// Called with the state after the embedding (index 0), each layer (1 …) and the final norm (layers + 1): [rows, hidden].
+// Called with the state after the embedding (index 0), each layer (1 …) and the final norm (layers + 1): [rows,
+// hidden].
 using HiddenObserver = std::function<void(int32_t index, const float* hidden, int32_t rows)>;
 
 struct ForwardRequest {
@@ -40,7 +41,8 @@ struct ForwardRequest {
   std::span<const int32_t> logit_rows;  // indices into all rows of the batch, ascending
   float* logits = nullptr;              // [logit_rows.size(), vocabulary]
   const HiddenObserver* observer = nullptr;
-  const std::atomic<bool>* cancelled = nullptr;  // looked at between layers; a cancelled pass leaves the caches as they were
+  const std::atomic<bool>* cancelled =
+      nullptr;  // looked at between layers; a cancelled pass leaves the caches as they were
 };
 
 // Not thread-safe: one thread owns it. Keeps its working memory between calls.
@@ -49,8 +51,8 @@ class Decoder {
   // All references must outlive the decoder.
   Decoder(const ModelConfig& config, const ModelWeights& weights, const Kernels& kernels, ThreadPool& pool);
 
-  // Runs one batch through all layers and commits it to the caches. A row's result depends on its own sequence only, and
-  // not on how it was cut into calls: see ops.h.
+  // Runs one batch through all layers and commits it to the caches. A row's result depends on its own sequence only,
+  // and not on how it was cut into calls: see ops.h.
   Result<void> forward(const ForwardRequest& request);
 
   // What forward() keeps allocated for `rows` rows of which `logit_rows` get logits (which the caller holds).

@@ -15,8 +15,8 @@ namespace lapidary {
 
 // One soft token a patch: [patches, hidden], to be inserted unscaled. The arithmetic is that of `ref` or fp32 in every
 // variant: these weights are never quantised.
-Result<std::vector<float>> embed_image(const ImagePatches& patches, const ModelConfig& config, const VisionWeights& weights,
-                                       const Kernels& kernels, ThreadPool& pool);
+Result<std::vector<float>> embed_image(const ImagePatches& patches, const ModelConfig& config,
+                                       const VisionWeights& weights, const Kernels& kernels, ThreadPool& pool);
 
 // One soft token a frame of `config.audio->frame_samples` samples: [frames, hidden].
 Result<std::vector<float>> embed_sound(const Sound& sound, const ModelConfig& config, const AudioWeights& weights,

@@ -19,11 +19,14 @@ namespace {
 uint64_t element_bytes_of(KvType type) { return type == KvType::f16 ? 2 : 4; }
 
 uint64_t page_bytes_of(const LayerConfig& layer, KvType type) {
-  return 2 * static_cast<uint64_t>(layer.kv_heads) * kv_page_positions * static_cast<uint64_t>(layer.head_dim) * element_bytes_of(type);
+  return 2 * static_cast<uint64_t>(layer.kv_heads) * kv_page_positions * static_cast<uint64_t>(layer.head_dim) *
+         element_bytes_of(type);
 }
 
 // The first position that a query at `position` can see.
-int64_t first_visible(int64_t window, int64_t position) { return window == 0 ? 0 : std::max<int64_t>(0, position - window + 1); }
+int64_t first_visible(int64_t window, int64_t position) {
+  return window == 0 ? 0 : std::max<int64_t>(0, position - window + 1);
+}
 
 }  // namespace
 
@@ -59,7 +62,8 @@ void KvPool::give_back(KvPage* page) {
 
 uint64_t KvDemand::at(int64_t context) const {
   const int64_t pages = (context + kv_page_positions - 1) / kv_page_positions;
-  return full_page_bytes * static_cast<uint64_t>(pages) + sliding_page_bytes * static_cast<uint64_t>(std::min(pages, ring_pages));
+  return full_page_bytes * static_cast<uint64_t>(pages) +
+         sliding_page_bytes * static_cast<uint64_t>(std::min(pages, ring_pages));
 }
 
 KvDemand kv_demand(const ModelConfig& config, KvType type, int64_t chunk_max) {
@@ -89,7 +93,10 @@ KvCache::KvCache(const ModelConfig& config, KvPool& pool, KvType type) : pool_(&
 KvCache::~KvCache() { release_all(); }
 
 KvCache::KvCache(KvCache&& other) noexcept
-    : pool_(other.pool_), type_(other.type_), length_(std::exchange(other.length_, 0)), layers_(std::move(other.layers_)) {
+    : pool_(other.pool_),
+      type_(other.type_),
+      length_(std::exchange(other.length_, 0)),
+      layers_(std::move(other.layers_)) {
   other.layers_.clear();
 }
 
@@ -135,7 +142,8 @@ Result<void> KvCache::reserve(int64_t count) {
       if (index < layer.pages.size() && layer.pages[index]->users == 1) continue;
       KvPage* fresh = pool_->take(layer.page_bytes);
       if (fresh == nullptr)
-        return fail(ErrorKind::out_of_memory, "KV cache", "no memory for another page of " + std::to_string(layer.page_bytes) + " bytes");
+        return fail(ErrorKind::out_of_memory, "KV cache",
+                    "no memory for another page of " + std::to_string(layer.page_bytes) + " bytes");
       if (index < layer.pages.size()) {
         std::memcpy(fresh->data, layer.pages[index]->data, layer.page_bytes);
         pool_->give_back(layer.pages[index]);
@@ -153,10 +161,12 @@ std::byte* KvCache::row(const Layer& layer, int32_t kv_head, int64_t position, b
   assert(index < layer.pages.size());
   const auto head = static_cast<uint64_t>(kv_head + (value ? layer.kv_heads : 0));
   const auto in_page = static_cast<uint64_t>(position % kv_page_positions);
-  return layer.pages[index]->data + head * layer.head_bytes + in_page * static_cast<uint64_t>(layer.head_dim) * layer.element_bytes;
+  return layer.pages[index]->data + head * layer.head_bytes +
+         in_page * static_cast<uint64_t>(layer.head_dim) * layer.element_bytes;
 }
 
-void KvCache::write(int32_t layer_index, int32_t kv_head, int64_t position, const float* key, const float* value, const Kernels& kernels) {
+void KvCache::write(int32_t layer_index, int32_t kv_head, int64_t position, const float* key, const float* value,
+                    const Kernels& kernels) {
   const Layer& layer = layers_[static_cast<size_t>(layer_index)];
   std::byte* k = row(layer, kv_head, position, false);
   std::byte* v = row(layer, kv_head, position, true);
@@ -174,7 +184,8 @@ void KvCache::spans(int32_t layer_index, int32_t kv_head, int64_t first, int64_t
   out.clear();
   for (int64_t position = first; position < end;) {
     const int64_t page_end = std::min(end, (position / kv_page_positions + 1) * kv_page_positions);
-    out.push_back({row(layer, kv_head, position, false), row(layer, kv_head, position, true), static_cast<int32_t>(page_end - position)});
+    out.push_back({row(layer, kv_head, position, false), row(layer, kv_head, position, true),
+                   static_cast<int32_t>(page_end - position)});
     position = page_end;
   }
 }
@@ -182,7 +193,9 @@ void KvCache::spans(int32_t layer_index, int32_t kv_head, int64_t first, int64_t
 bool KvCache::truncate(int64_t length) {
   if (length > length_) return false;
   for (const Layer& layer : layers_)
-    if (length > 0 && !layer.pages.empty() && layer.first_page * kv_page_positions > first_visible(layer.window, length)) return false;
+    if (length > 0 && !layer.pages.empty() &&
+        layer.first_page * kv_page_positions > first_visible(layer.window, length))
+      return false;
   const int64_t pages_end = (length + kv_page_positions - 1) / kv_page_positions;
   for (Layer& layer : layers_)
     while (!layer.pages.empty() && layer.first_page + static_cast<int64_t>(layer.pages.size()) > pages_end) {

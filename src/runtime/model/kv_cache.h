@@ -1,7 +1,7 @@
 // Keys and values of one sequence, in reference-counted pages.
 //
-// This is the one interface through which the forward pass reaches K and V. What a page holds (K and V today), who shares
-// it, and when it may be dropped is decided in kv_cache.cc alone.
+// This is the one interface through which the forward pass reaches K and V. What a page holds (K and V today), who
+// shares it, and when it may be dropped is decided in kv_cache.cc alone.
 #pragma once
 
 #include <cstddef>
@@ -57,20 +57,21 @@ class KvCache {
   // Positions stored so far: the next token goes to this position.
   int64_t length() const { return length_; }
 
-  // Makes room for positions [length, length + count), owned by this cache alone, and drops what no later query can see.
-  // Call once before a chunk is written; commit(count) after the chunk's forward pass.
+  // Makes room for positions [length, length + count), owned by this cache alone, and drops what no later query can
+  // see. Call once before a chunk is written; commit(count) after the chunk's forward pass.
   Result<void> reserve(int64_t count);
   void commit(int64_t count) { length_ += count; }
 
-  // Stores one head's key and value, float [head_dim]. The position must be reserved. Different heads and positions may be
-  // written at the same time.
-  void write(int32_t layer, int32_t kv_head, int64_t position, const float* key, const float* value, const Kernels& kernels);
+  // Stores one head's key and value, float [head_dim]. The position must be reserved. Different heads and positions may
+  // be written at the same time.
+  void write(int32_t layer, int32_t kv_head, int64_t position, const float* key, const float* value,
+             const Kernels& kernels);
 
   // The rows of positions [first, end), cut at page borders. end <= length + what is reserved.
   void spans(int32_t layer, int32_t kv_head, int64_t first, int64_t end, std::vector<KvSpan>& out) const;
 
-  // Forgets positions from `length` on. False, and nothing changes, if a sliding layer has already dropped positions that
-  // the window before `length` needs.
+  // Forgets positions from `length` on. False, and nothing changes, if a sliding layer has already dropped positions
+  // that the window before `length` needs.
   bool truncate(int64_t length);
 
   // A second sequence that begins like this one. Pages are shared until one of the two writes into them.
@@ -80,10 +81,10 @@ class KvCache {
  private:
   struct Layer {
     int32_t kv_heads, head_dim;
-    int64_t window;              // 0: all positions
+    int64_t window;  // 0: all positions
     uint64_t element_bytes, page_bytes;
-    uint64_t head_bytes;         // K (or V) rows of one head in one page
-    int64_t first_page = 0;      // of the pages held
+    uint64_t head_bytes;     // K (or V) rows of one head in one page
+    int64_t first_page = 0;  // of the pages held
     std::vector<KvPage*> pages;
   };
   KvCache(KvPool& pool, KvType type, const std::vector<Layer>& layers, int64_t length);  // shares the pages

@@ -41,7 +41,8 @@ TEST_CASE("what is written is found, whatever the chunks") {
     KvCache cache(config, pool, KvType::f32);
     while (cache.length() + chunk <= 400) fill(cache, chunk, 0);
     for (int64_t p = 0; p < cache.length(); ++p) CHECK(key_at(cache, 1, p) == static_cast<float>(p));
-    for (int64_t p = cache.length() - config.window; p < cache.length(); ++p) CHECK(key_at(cache, 0, p) == static_cast<float>(p));
+    for (int64_t p = cache.length() - config.window; p < cache.length(); ++p)
+      CHECK(key_at(cache, 0, p) == static_cast<float>(p));
   }
 }
 

@@ -14,7 +14,8 @@ namespace {
 
 std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
-// Looks tensors up by name, checks their shapes, and remembers the first complaint, so that the binding below reads as a list.
+// Looks tensors up by name, checks their shapes, and remembers the first complaint, so that the binding below reads as
+// a list.
 class Binder {
  public:
   explicit Binder(const TensorMap& tensors, float norm_shift = 0) : tensors_(tensors), norm_shift_(norm_shift) {}
@@ -48,8 +49,10 @@ class Binder {
   }
 
   // One plane of a table [planes, rows, columns], or (interleaved) of [rows, planes, columns].
-  TensorView plane(const std::string& name, int64_t planes, int64_t rows, int64_t columns, int64_t index, bool interleaved) {
-    const StoredTensor* stored = interleaved ? find(name, {rows, planes, columns}) : find(name, {planes, rows, columns});
+  TensorView plane(const std::string& name, int64_t planes, int64_t rows, int64_t columns, int64_t index,
+                   bool interleaved) {
+    const StoredTensor* stored =
+        interleaved ? find(name, {rows, planes, columns}) : find(name, {planes, rows, columns});
     if (stored == nullptr) return {};
     TensorView table = view(*stored, rows, columns, 0);
     table.data += index * (interleaved ? table.row_bytes : rows * table.row_bytes);
@@ -88,18 +91,32 @@ class Binder {
 // The names that differ between the two containers.
 struct LayerNames {
   const char *query, *key, *value, *output, *gate, *up, *down;
-  const char *attention_norm, *post_attention_norm, *feed_forward_norm, *post_feed_forward_norm, *query_norm, *key_norm, *scalar;
+  const char *attention_norm, *post_attention_norm, *feed_forward_norm, *post_feed_forward_norm, *query_norm, *key_norm,
+      *scalar;
 };
-constexpr LayerNames hugging_face_names = {
-    "self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight", "self_attn.o_proj.weight", "mlp.gate_proj.weight", "mlp.up_proj.weight",
-    "mlp.down_proj.weight", "input_layernorm.weight", "post_attention_layernorm.weight", "pre_feedforward_layernorm.weight",
-    "post_feedforward_layernorm.weight", "self_attn.q_norm.weight", "self_attn.k_norm.weight", "layer_scalar"};
-constexpr LayerNames gguf_names = {"attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_output.weight", "ffn_gate.weight", "ffn_up.weight", "ffn_down.weight",
-                                   "attn_norm.weight", "post_attention_norm.weight", "ffn_norm.weight", "post_ffw_norm.weight", "attn_q_norm.weight",
-                                   "attn_k_norm.weight", "layer_output_scale.weight"};
+constexpr LayerNames hugging_face_names = {"self_attn.q_proj.weight",
+                                           "self_attn.k_proj.weight",
+                                           "self_attn.v_proj.weight",
+                                           "self_attn.o_proj.weight",
+                                           "mlp.gate_proj.weight",
+                                           "mlp.up_proj.weight",
+                                           "mlp.down_proj.weight",
+                                           "input_layernorm.weight",
+                                           "post_attention_layernorm.weight",
+                                           "pre_feedforward_layernorm.weight",
+                                           "post_feedforward_layernorm.weight",
+                                           "self_attn.q_norm.weight",
+                                           "self_attn.k_norm.weight",
+                                           "layer_scalar"};
+constexpr LayerNames gguf_names = {
+    "attn_q.weight",        "attn_k.weight",      "attn_v.weight",      "attn_output.weight",         "ffn_gate.weight",
+    "ffn_up.weight",        "ffn_down.weight",    "attn_norm.weight",   "post_attention_norm.weight", "ffn_norm.weight",
+    "post_ffw_norm.weight", "attn_q_norm.weight", "attn_k_norm.weight", "layer_output_scale.weight"};
 
-LayerWeights bind_layer(Binder& binder, const std::string& prefix, const LayerNames& names, const ModelConfig& config, const LayerConfig& layer) {
-  const int64_t hidden = config.hidden, query = int64_t{layer.query_heads} * layer.head_dim, kv = int64_t{layer.kv_heads} * layer.head_dim;
+LayerWeights bind_layer(Binder& binder, const std::string& prefix, const LayerNames& names, const ModelConfig& config,
+                        const LayerConfig& layer) {
+  const int64_t hidden = config.hidden, query = int64_t{layer.query_heads} * layer.head_dim,
+                kv = int64_t{layer.kv_heads} * layer.head_dim;
   LayerWeights w;
   w.query = binder.matrix(prefix + names.query, query, hidden);
   w.key = binder.matrix(prefix + names.key, kv, hidden);
@@ -134,7 +151,8 @@ Result<ModelWeights> bind_weights(const Gguf& model, const Gguf* projector, cons
   Binder binder(model.tensors());
   ModelWeights weights;
   weights.embedding = binder.matrix("token_embd.weight", config.vocabulary, config.hidden);
-  weights.head = binder.has("output.weight") ? binder.matrix("output.weight", config.vocabulary, config.hidden) : weights.embedding;
+  weights.head = binder.has("output.weight") ? binder.matrix("output.weight", config.vocabulary, config.hidden)
+                                             : weights.embedding;
   weights.output_norm = binder.norm("output_norm.weight", config.hidden);
   for (size_t i = 0; i < config.layers.size(); ++i)
     weights.layers.push_back(bind_layer(binder, fmt::format("blk.{}.", i), gguf_names, config, config.layers[i]));
@@ -143,7 +161,8 @@ Result<ModelWeights> bind_weights(const Gguf& model, const Gguf* projector, cons
 
   Binder media(projector->tensors());
   if (config.vision) {
-    const int64_t embed = config.vision->embed_dim, patch = patch_values(*config.vision), positions = config.vision->positions_max;
+    const int64_t embed = config.vision->embed_dim, patch = patch_values(*config.vision),
+                  positions = config.vision->positions_max;
     VisionWeights v;
     v.channels_first = true;
     v.patch_norm_weight = media.vector("v.patch_norm.1.weight", patch);
@@ -159,7 +178,9 @@ Result<ModelWeights> bind_weights(const Gguf& model, const Gguf* projector, cons
     v.output_projection = media.matrix("mm.input_projection.weight", config.hidden, embed);
     weights.vision = std::move(v);
   }
-  if (config.audio) weights.audio = AudioWeights{media.matrix("mm.a.input_projection.weight", config.hidden, config.audio->frame_samples)};
+  if (config.audio)
+    weights.audio =
+        AudioWeights{media.matrix("mm.a.input_projection.weight", config.hidden, config.audio->frame_samples)};
   LAPIDARY_CHECK(done(media, "projector"));
   return weights;
 }
@@ -181,14 +202,16 @@ Result<ModelWeights> bind_weights(const HuggingFaceFolder& folder, const ModelCo
     if (binder.has(head)) weights.head = binder.matrix(head, config.vocabulary, config.hidden);
   weights.output_norm = binder.norm(prefix + "norm.weight", config.hidden);
   for (size_t i = 0; i < config.layers.size(); ++i)
-    weights.layers.push_back(bind_layer(binder, fmt::format("{}layers.{}.", prefix, i), hugging_face_names, config, config.layers[i]));
+    weights.layers.push_back(
+        bind_layer(binder, fmt::format("{}layers.{}.", prefix, i), hugging_face_names, config, config.layers[i]));
 
   const std::string media = tensors.find("model.embed_vision.embedding_projection.weight") != nullptr ||
                                     tensors.find("model.embed_audio.embedding_projection.weight") != nullptr
                                 ? "model."
                                 : "";
   if (config.vision) {
-    const int64_t embed = config.vision->embed_dim, patch = patch_values(*config.vision), positions = config.vision->positions_max;
+    const int64_t embed = config.vision->embed_dim, patch = patch_values(*config.vision),
+                  positions = config.vision->positions_max;
     // Newer files nest the embedder under embed_vision.
     std::string base = media + "vision_embedder.";
     if (!binder.has(base + "patch_dense.weight")) base = media + "embed_vision.";
@@ -208,7 +231,8 @@ Result<ModelWeights> bind_weights(const HuggingFaceFolder& folder, const ModelCo
     weights.vision = std::move(v);
   }
   if (config.audio)
-    weights.audio = AudioWeights{binder.matrix(media + "embed_audio.embedding_projection.weight", config.hidden, config.audio->frame_samples)};
+    weights.audio = AudioWeights{
+        binder.matrix(media + "embed_audio.embedding_projection.weight", config.hidden, config.audio->frame_samples)};
   LAPIDARY_CHECK(done(binder, folder.path));
   return weights;
 }

@@ -51,13 +51,13 @@ TEST_CASE("pitfall 11: accents stay in their word, as in the real Gemma 3 vocabu
   CHECK(tokenizer.model_name() == "gemma3 BPE");
 }
 
-TEST_CASE("pitfall 10: a line of a million characters, of any kind, takes well under a second and no stack") {
+TEST_CASE("pitfall 10: a line of a million characters, of any kind, takes time in proportion and no stack") {
   std::string words;
   while (words.size() < 1'000'000) words += "The quick brown fox, ";
   for (const std::string& text :
        {std::string(1'000'000, 'a'), std::string(1'000'000, ' '), std::string(1'000'000, '\n'),
         std::string(1'000'000, '<'), words, golden::repeat("日本", 170'000)})
-    CHECK(seconds_to_encode(text) < 5.0);  // an unoptimised build with sanitizers on a busy machine passes too
+    CHECK(seconds_to_encode(text) < 60.0);  // 0.3 s; sanitizers and a busy machine pass, a quadratic way takes hours
 }
 
 TEST_CASE("advisory 13: ids are appended to what is there, however long the text") {
