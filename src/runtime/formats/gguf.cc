@@ -21,6 +21,52 @@ constexpr uint64_t default_alignment = 32;
 constexpr uint32_t dimensions_max = 4;
 constexpr uint64_t parts_max = 999;
 
+// What a header may take. The 12B's has 41 keys, 667 tensors, arrays of up to 514,906 texts, and 16 MB. In memory a
+// number takes at most eight times its bytes in the file; without these limits a huge file of nothing but keys or
+// one-byte numbers would take as many times more memory than the machine has.
+constexpr uint64_t header_bytes_max = 128ULL << 20;
+constexpr uint64_t keys_max = 1 << 16;
+constexpr uint64_t tensors_max = 1 << 17;
+constexpr uint64_t elements_max = 1 << 24;
+// The least that a key (empty name, type, one byte) and a tensor (empty name, one dimension) take in a file.
+constexpr uint64_t key_bytes_min = 8 + 4 + 1, tensor_bytes_min = 8 + 4 + 8 + 4 + 8;
+
+std::string name_of(const GgufValue& value) {
+  constexpr const char* names[] = {"a whole number", "a whole number", "a number",
+                                   "a truth value",  "a text",         "an array"};
+  return names[value.index()];
+}
+std::string key_place(std::string_view key) { return fmt::format("key {}", key); }
+
+std::optional<int64_t> whole(const GgufValue& value) {
+  if (const auto* number = std::get_if<int64_t>(&value)) return *number;
+  if (const auto* number = std::get_if<uint64_t>(&value);
+      number && *number <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+    return static_cast<int64_t>(*number);
+  return std::nullopt;
+}
+
+Result<int64_t> in_range(std::string_view key, int64_t value, int64_t min, int64_t max) {
+  if (value < min || value > max)
+    return malformed(key_place(key), fmt::format("a number from {} to {}", min, max), std::to_string(value));
+  return value;
+}
+
+const GgufValue* find_in(const GgufMetadata& metadata, std::string_view key) {
+  const auto found = metadata.find(key);
+  return found == metadata.end() ? nullptr : &found->second;
+}
+
+Result<std::optional<int64_t>> integer_in(const GgufMetadata& metadata, std::string_view key, int64_t min,
+                                          int64_t max) {
+  const GgufValue* value = find_in(metadata, key);
+  if (value == nullptr) return std::optional<int64_t>();
+  const auto number = whole(*value);
+  if (!number) return malformed(key_place(key), "a whole number", name_of(*value));
+  LAPIDARY_TRY(const int64_t checked, in_range(key, *number, min, max));
+  return std::optional(checked);
+}
+
 uint64_t value_bytes(uint32_t type) {
   constexpr uint64_t bytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8};  // of a string and an array: the least
   return type < std::size(bytes) ? bytes[type] : 0;
@@ -77,6 +123,17 @@ Result<GgufValue> read_scalar(ByteCursor& cursor, uint32_t type) {
   }
 }
 
+// A count from the file, before anything is allocated for it: so many things of `bytes_min` each have to fit into what
+// is left of the file.
+Result<void> check_count(const ByteCursor& cursor, const char* what, uint64_t count, uint64_t bytes_min,
+                         uint64_t count_max) {
+  const uint64_t most = std::min(cursor.remaining() / bytes_min, count_max);
+  if (count > most)
+    return malformed(at(cursor), fmt::format("at most {} {}, what is left of the file", most, what),
+                     std::to_string(count));
+  return {};
+}
+
 template <typename Stored>
 Result<GgufValue> read_elements(ByteCursor& cursor, uint32_t type, uint64_t count) {
   auto array = std::make_shared<GgufArray>();
@@ -96,10 +153,7 @@ Result<GgufValue> read_array(ByteCursor& cursor) {
   const uint64_t least = value_bytes(type);
   if (least == 0) return malformed(at(cursor), "a value type from 0 to 12", std::to_string(type));
   // Before anything is allocated: as many elements cannot fit into what is left of the file.
-  if (count > cursor.remaining() / least)
-    return malformed(at(cursor),
-                     fmt::format("at most {} elements, what is left of the file", cursor.remaining() / least),
-                     std::to_string(count));
+  LAPIDARY_CHECK(check_count(cursor, "elements", count, least, elements_max));
   switch (type) {
     case f32:
     case f64:
@@ -162,50 +216,59 @@ Result<Directory> read_tensor(ByteCursor& cursor) {
   return tensor;
 }
 
-}  // namespace
-
-Result<Gguf> Gguf::parse(std::span<const std::byte> bytes, const std::string& name) {
-  Gguf gguf;
-  auto done = gguf.add(bytes, name, 0);
-  if (!done) return std::unexpected(std::move(done).error());
-  return gguf;
-}
-
-// One file's header: magic, counts, metadata, tensor directory; then every tensor's place is checked against the file.
-Result<void> Gguf::add(std::span<const std::byte> bytes, const std::string& name, uint32_t file) {
-  auto done = add_header(bytes, file);
-  if (!done) return std::unexpected(std::move(done).error().in(name));
-  return {};
-}
-
-Result<void> Gguf::add_header(std::span<const std::byte> bytes, uint32_t file) {
-  ByteCursor cursor(bytes);
-  LAPIDARY_TRY(const std::string_view magic, cursor.take_text(4, "the magic \"GGUF\""));
-  if (magic != "GGUF") return malformed("byte 0", "the magic \"GGUF\"", "something else");
-  LAPIDARY_TRY(const uint32_t version, cursor.read<uint32_t>("the version"));
-  if (version == 0x03000000 || version == 0x02000000)
+Result<void> check_version(uint32_t version) {
+  if (version == 2 || version == 3) return {};
+  if (version == 0x02000000 || version == 0x03000000)
     return fail(ErrorKind::unsupported, "byte 4", "a big-endian GGUF file; take the little-endian one");
-  if (version != 2 && version != 3) return malformed("byte 4", "GGUF version 2 or 3", std::to_string(version));
-  LAPIDARY_TRY(const uint64_t tensor_count, cursor.read<uint64_t>("the number of tensors"));
-  LAPIDARY_TRY(const uint64_t key_count, cursor.read<uint64_t>("the number of keys"));
-  // A key takes at least 13 bytes, a tensor at least 33.
-  if (key_count > cursor.remaining() / 13)
-    return malformed("byte 16", "as many keys as fit into the file", std::to_string(key_count));
-  if (tensor_count > cursor.remaining() / 33)
-    return malformed("byte 8", "as many tensors as fit into the file", std::to_string(tensor_count));
+  if (version == 1) return fail(ErrorKind::unsupported, "byte 4", "GGUF version 1, of 2023; take a newer file");
+  return malformed("byte 4", "GGUF version 2 or 3", std::to_string(version));
+}
 
-  for (uint64_t i = 0; i < key_count; ++i) {
+Result<GgufMetadata> read_metadata(ByteCursor& cursor, uint64_t count) {
+  GgufMetadata metadata;
+  for (uint64_t i = 0; i < count; ++i) {
     LAPIDARY_TRY(const std::string_view key, read_string(cursor, "a key"));
-    const std::string where = fmt::format("key {}", key.substr(0, 80));
+    const std::string where = key_place(key.substr(0, 80));
     auto type = cursor.read<uint32_t>("a value type");
     if (!type) return std::unexpected(std::move(type).error().in(where));
     auto value = *type == array ? read_array(cursor) : read_scalar(cursor, *type);
     if (!value) return std::unexpected(std::move(value).error().in(where));
-    if (!metadata_.emplace(std::string(key), std::move(*value)).second && file == 0)
+    if (!metadata.emplace(std::string(key), std::move(*value)).second)
       return malformed(where, "each key once", "it a second time");
   }
-  LAPIDARY_TRY(const auto alignment_key, integer("general.alignment", 1, 1 << 20));
+  return metadata;
+}
+
+// Where the tensor lies in the file, whose data begin at `data`.
+Result<StoredTensor> place(const Directory& entry, std::span<const std::byte> bytes, uint64_t data, uint64_t alignment,
+                           uint32_t file, const std::string& where) {
+  const auto begin = checked_add(data, entry.offset);
+  const auto end = begin ? checked_add(*begin, entry.bytes) : std::nullopt;
+  if (entry.offset % alignment != 0)
+    return malformed(where, fmt::format("an offset at a multiple of {}", alignment), std::to_string(entry.offset));
+  if (!end || *end > bytes.size())
+    return malformed(where, fmt::format("{} bytes at offset {} inside the file", entry.bytes, entry.offset),
+                     fmt::format("a file of {} bytes", bytes.size()));
+  return StoredTensor{entry.dtype, entry.shape, bytes.subspan(*begin, entry.bytes), file, *begin};
+}
+
+// One file's header: magic, counts, metadata, tensor directory. Every tensor's place is checked against the file
+// before it enters `tensors`. Returns the metadata.
+Result<GgufMetadata> read_file_header(std::span<const std::byte> bytes, uint32_t file, TensorMap& tensors) {
+  ByteCursor cursor(bytes.first(std::min<uint64_t>(bytes.size(), header_bytes_max)));
+  LAPIDARY_TRY(const std::string_view magic, cursor.take_text(4, "the magic \"GGUF\""));
+  if (magic != "GGUF") return malformed("byte 0", "the magic \"GGUF\"", "something else");
+  LAPIDARY_TRY(const uint32_t version, cursor.read<uint32_t>("the version"));
+  LAPIDARY_CHECK(check_version(version));
+  LAPIDARY_TRY(const uint64_t tensor_count, cursor.read<uint64_t>("the number of tensors"));
+  LAPIDARY_TRY(const uint64_t key_count, cursor.read<uint64_t>("the number of keys"));
+  LAPIDARY_CHECK(check_count(cursor, "keys", key_count, key_bytes_min, keys_max));
+  LAPIDARY_CHECK(check_count(cursor, "tensors", tensor_count, tensor_bytes_min, tensors_max));
+
+  LAPIDARY_TRY(GgufMetadata metadata, read_metadata(cursor, key_count));
+  LAPIDARY_TRY(const auto alignment_key, integer_in(metadata, "general.alignment", 8, 1 << 20));
   const auto alignment = static_cast<uint64_t>(alignment_key.value_or(default_alignment));
+  if (alignment % 8 != 0) return malformed("key general.alignment", "a multiple of 8", std::to_string(alignment));
 
   std::vector<Directory> directory;
   directory.reserve(tensor_count);
@@ -217,21 +280,12 @@ Result<void> Gguf::add_header(std::span<const std::byte> bytes, uint32_t file) {
     return malformed(at(cursor), "tensor data", "the end of the file");
   for (const Directory& entry : directory) {
     const std::string where = fmt::format("tensor {}", entry.name.substr(0, 80));
-    const auto begin = checked_add(*data, entry.offset);
-    const auto end = begin ? checked_add(*begin, entry.bytes) : std::nullopt;
-    if (entry.offset % alignment != 0)
-      return malformed(where, fmt::format("an offset at a multiple of {}", alignment), std::to_string(entry.offset));
-    if (!end || *end > bytes.size())
-      return malformed(where, fmt::format("{} bytes at offset {} inside the file", entry.bytes, entry.offset),
-                       fmt::format("a file of {} bytes", bytes.size()));
-    StoredTensor stored{entry.dtype, entry.shape, bytes.subspan(*begin, entry.bytes), file, *begin};
-    if (!tensors_.tensors.emplace(std::string(entry.name), std::move(stored)).second)
+    LAPIDARY_TRY(StoredTensor stored, place(entry, bytes, *data, alignment, file, where));
+    if (!tensors.tensors.emplace(std::string(entry.name), std::move(stored)).second)
       return malformed(where, "each tensor once", "it a second time");
   }
-  return {};
+  return metadata;
 }
-
-namespace {
 
 // "model-00002-of-00005.gguf" -> stem "model", count 5. Nothing if the name has no such ending.
 struct SplitName {
@@ -251,74 +305,69 @@ std::optional<SplitName> split_name(const std::string& name) {
   return SplitName{name.substr(0, name.size() - ending.size()), count};
 }
 
+// One part of a split file: that it is the part its name says, and of the same model.
+Result<GgufMetadata> add_part(const std::string& path, int64_t part, int64_t count, TensorMap& tensors) {
+  auto file = MappedFile::open(path);
+  if (!file && file.error().kind == ErrorKind::not_found)
+    return fail(ErrorKind::not_found, path, fmt::format("part {} of {} of this model is missing", part, count));
+  if (!file) return std::unexpected(std::move(file).error());
+  auto metadata = read_file_header((*file)->bytes(), static_cast<uint32_t>(part - 1), tensors);
+  if (!metadata) return std::unexpected(std::move(metadata).error().in(path));
+  LAPIDARY_TRY(const auto own_count, integer_in(*metadata, "split.count", 0, parts_max));
+  LAPIDARY_TRY(const auto own_number, integer_in(*metadata, "split.no", 0, parts_max));
+  if (own_count != count || own_number != part - 1)
+    return malformed(path, fmt::format("part {} of {}", part, count),
+                     fmt::format("part {} of {}", own_number.value_or(-1) + 1, own_count.value_or(1)));
+  tensors.files.push_back(std::move(*file));
+  return metadata;
+}
+
 }  // namespace
 
-Result<Gguf> Gguf::open(const std::string& path) {
-  LAPIDARY_TRY(auto file, MappedFile::open(path));
+Result<Gguf> Gguf::parse(std::span<const std::byte> bytes, const std::string& name) {
   Gguf gguf;
-  LAPIDARY_CHECK(gguf.add(file->bytes(), path, 0));
-  LAPIDARY_TRY(const auto count, gguf.integer("split.count", 0, static_cast<int64_t>(parts_max)));
-  if (count.value_or(0) <= 1) {
-    gguf.tensors_.files.push_back(std::move(file));
-    return gguf;
-  }
-  const fs::path place(path);
-  const auto split = split_name(place.filename().string());
-  if (!split || split->count != static_cast<uint64_t>(*count))
+  auto metadata = read_file_header(bytes, 0, gguf.tensors_);
+  if (!metadata) return std::unexpected(std::move(metadata).error().in(name));
+  gguf.metadata_ = std::move(*metadata);
+  return gguf;
+}
+
+Result<Gguf> Gguf::open(const std::string& path) {
+  Gguf gguf;
+  LAPIDARY_TRY(auto file, MappedFile::open(path));
+  auto metadata = read_file_header(file->bytes(), 0, gguf.tensors_);
+  if (!metadata) return std::unexpected(std::move(metadata).error().in(path));
+  gguf.metadata_ = std::move(*metadata);
+  gguf.tensors_.files.push_back(std::move(file));
+  auto count = gguf.integer("split.count", 0, parts_max);
+  if (!count) return std::unexpected(std::move(count).error().in(path));
+  if (count->value_or(0) <= 1) return gguf;
+
+  const int64_t parts = **count;
+  const fs::path own_path(path);
+  const auto split = split_name(own_path.filename().string());
+  if (!split || static_cast<int64_t>(split->count) != parts)
     return malformed(path,
-                     fmt::format("a name ending in -0000N-of-{:05}.gguf, as this is a part of {}", *count, *count),
-                     place.filename().string());
+                     fmt::format("a name ending in -0000N-of-{:05}.gguf, as this is one of {} parts", parts, parts),
+                     own_path.filename().string());
+  // The first part has the keys that matter; the others repeat some.
   Gguf whole;
-  for (int64_t part = 1; part <= *count; ++part) {
-    const fs::path part_path = place.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", split->stem, part, *count);
-    LAPIDARY_TRY(auto part_file, MappedFile::open(part_path.string()));
-    LAPIDARY_CHECK(whole.add(part_file->bytes(), part_path.string(), static_cast<uint32_t>(part - 1)));
-    whole.tensors_.files.push_back(std::move(part_file));
+  for (int64_t part = 1; part <= parts; ++part) {
+    const fs::path part_path = own_path.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", split->stem, part, parts);
+    LAPIDARY_TRY(GgufMetadata own, add_part(part_path.string(), part, parts, whole.tensors_));
+    if (part == 1) whole.metadata_ = std::move(own);
   }
-  LAPIDARY_TRY(const auto tensors, whole.integer("split.tensors.count", 0, 1 << 24));
+  LAPIDARY_TRY(const auto tensors, whole.integer("split.tensors.count", 0, int64_t{1} << 32));
   if (tensors && static_cast<size_t>(*tensors) != whole.tensors_.tensors.size())
     return malformed(path, fmt::format("{} tensors in all parts", *tensors),
                      std::to_string(whole.tensors_.tensors.size()));
   return whole;
 }
 
-namespace {
-
-std::string name_of(const GgufValue& value) {
-  constexpr const char* names[] = {"a whole number", "a whole number", "a number",
-                                   "a truth value",  "a text",         "an array"};
-  return names[value.index()];
-}
-std::string key_place(std::string_view key) { return fmt::format("key {}", key); }
-
-std::optional<int64_t> whole(const GgufValue& value) {
-  if (const auto* number = std::get_if<int64_t>(&value)) return *number;
-  if (const auto* number = std::get_if<uint64_t>(&value);
-      number && *number <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
-    return static_cast<int64_t>(*number);
-  return std::nullopt;
-}
-
-Result<int64_t> in_range(std::string_view key, int64_t value, int64_t min, int64_t max) {
-  if (value < min || value > max)
-    return malformed(key_place(key), fmt::format("a number from {} to {}", min, max), std::to_string(value));
-  return value;
-}
-
-}  // namespace
-
-const GgufValue* Gguf::find(std::string_view key) const {
-  const auto found = metadata_.find(key);
-  return found == metadata_.end() ? nullptr : &found->second;
-}
+const GgufValue* Gguf::find(std::string_view key) const { return find_in(metadata_, key); }
 
 Result<std::optional<int64_t>> Gguf::integer(std::string_view key, int64_t min, int64_t max) const {
-  const GgufValue* value = find(key);
-  if (value == nullptr) return std::optional<int64_t>();
-  const auto number = whole(*value);
-  if (!number) return malformed(key_place(key), "a whole number", name_of(*value));
-  LAPIDARY_TRY(const int64_t checked, in_range(key, *number, min, max));
-  return std::optional(checked);
+  return integer_in(metadata_, key, min, max);
 }
 
 Result<std::optional<double>> Gguf::number(std::string_view key) const {
@@ -372,7 +421,8 @@ static Result<std::optional<std::vector<Stored>>> elements(const GgufValue* valu
   if (value == nullptr) return std::optional<std::vector<Stored>>();
   const auto* held = std::get_if<std::shared_ptr<const GgufArray>>(value);
   const auto* values = held == nullptr ? nullptr : std::get_if<std::vector<Stored>>(&(*held)->values);
-  if (values == nullptr) return malformed(key_place(key), expected, name_of(*value));
+  if (values == nullptr)
+    return malformed(key_place(key), expected, held == nullptr ? name_of(*value) : "an array of something else");
   return std::optional(*values);
 }
 Result<std::optional<std::vector<double>>> Gguf::numbers(std::string_view key) const {

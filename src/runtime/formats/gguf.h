@@ -25,6 +25,8 @@ struct GgufArray {
       values;
 };
 
+using GgufMetadata = std::map<std::string, GgufValue, std::less<>>;
+
 // A parsed file (or a split one: -00001-of-0000N, all parts beside each other). Nothing but the header is touched.
 class Gguf {
  public:
@@ -34,7 +36,7 @@ class Gguf {
   static Result<Gguf> parse(std::span<const std::byte> bytes, const std::string& name);
 
   const TensorMap& tensors() const { return tensors_; }
-  const std::map<std::string, GgufValue, std::less<>>& metadata() const { return metadata_; }
+  const GgufMetadata& metadata() const { return metadata_; }
 
   // Typed look-ups. Absent: nullopt (or an error for the required_ forms); wrong type or out of [min, max]: an error
   // that names the key.
@@ -50,12 +52,10 @@ class Gguf {
   Result<double> required_number(std::string_view key) const;
 
  private:
-  Result<void> add(std::span<const std::byte> bytes, const std::string& name, uint32_t file);
-  Result<void> add_header(std::span<const std::byte> bytes, uint32_t file);
   const GgufValue* find(std::string_view key) const;
 
   TensorMap tensors_;
-  std::map<std::string, GgufValue, std::less<>> metadata_;
+  GgufMetadata metadata_;
 };
 
 }  // namespace lapidary

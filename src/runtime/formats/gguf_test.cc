@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/system.h"
 #include "formats/gguf_builder_test.h"
+#include "formats/temporary_folder_test.h"
 
 namespace lapidary {
 namespace {
@@ -118,11 +120,34 @@ TEST_CASE("types that are not handled are refused by name, with what to take ins
 }
 
 TEST_CASE("other versions, other byte orders and other files are told apart") {
-  CHECK(mentions(refusal(sound().bytes(1)), "version 2 or 3"));
+  CHECK(mentions(refusal(sound().bytes(1)), "version 1"));
+  CHECK(mentions(refusal(sound().bytes(4)), "version 2 or 3"));
   CHECK(mentions(refusal(sound().bytes(0x03000000)), "big-endian"));
   CHECK(mentions(refusal("GGML and so on, long enough"), "magic"));
   CHECK(mentions(refusal(""), "magic"));
   CHECK(parse(sound().bytes(2)).has_value());
+}
+
+TEST_CASE("the alignment of the data is a multiple of 8, as the format says") {
+  for (const uint32_t alignment : {0U, 4U, 12U, 1U << 24})
+    CHECK(
+        mentions(refusal(GgufBuilder().number("general.alignment", alignment).tensor("x", {4}, 0, 0).data(32).bytes()),
+                 "general.alignment"));
+  const std::string bytes = GgufBuilder().number("general.alignment", 64).tensor("x", {4}, 0, 32).data(64).bytes();
+  CHECK(mentions(refusal(bytes), "multiple of 64"));
+}
+
+TEST_CASE("arrays of arrays and values of no known type are refused") {
+  const auto with_type = [](uint32_t type) {
+    std::string bytes = GgufBuilder().numbers("i", {1, 2}).bytes();
+    std::memcpy(bytes.data() + bytes.size() - 20, &type, 4);
+    return refusal(bytes);
+  };
+  CHECK(mentions(with_type(9), "array of arrays"));
+  CHECK(mentions(with_type(13), "value type"));
+  std::string bytes = GgufBuilder().truth("b", true).bytes();
+  bytes.back() = 2;
+  CHECK(mentions(refusal(bytes), "0 or 1"));
 }
 
 TEST_CASE("a tensor or key that stands twice is refused") {
@@ -147,35 +172,76 @@ TEST_CASE("truncated at every 1/64th and at every byte of the header, a file is 
   CHECK(parse(real).has_value());
 }
 
+TEST_CASE("advisory 9: a huge file of nothing but claims takes no memory") {
+  // 1 GB with a hole: an array of half a billion bytes, which would be 4 GB of numbers.
+  const TemporaryFolder folder;
+  std::string bytes = GgufBuilder().numbers("i", {}).bytes();
+  const uint32_t one_byte_numbers = 0;
+  const uint64_t count = 1 << 29;
+  std::memcpy(bytes.data() + bytes.size() - 12, &one_byte_numbers, 4);
+  std::memcpy(bytes.data() + bytes.size() - 8, &count, 8);
+  const std::string path = folder.write("claims.gguf", bytes);
+  std::filesystem::resize_file(path, 1 << 30);
+  const uint64_t before = resident_bytes_peak();
+  const auto gguf = Gguf::open(path);
+  REQUIRE(!gguf.has_value());
+  CHECK(mentions(gguf.error().text(), "elements"));
+  CHECK(resident_bytes_peak() - before < (16 << 20));
+}
+
+namespace {
+
+GgufBuilder part(uint32_t number, uint32_t count) {
+  GgufBuilder builder;
+  builder.number("split.count", count).number("split.no", number).number("split.tensors.count", count);
+  return builder;
+}
+
+}  // namespace
+
 TEST_CASE("split files are joined from any part; a missing part is named") {
-  namespace fs = std::filesystem;
-  const fs::path folder = fs::temp_directory_path() / "lapidary-split";
-  fs::create_directories(folder);
-  const auto write = [&](int part, const std::string& tensor) {
-    std::ofstream file(folder / ("m-0000" + std::to_string(part) + "-of-00002.gguf"), std::ios::binary);
-    file << GgufBuilder()
-                .text("general.architecture", "gemma4")
-                .number("split.count", 2)
-                .number("split.no", static_cast<uint32_t>(part - 1))
-                .number("split.tensors.count", 2)
-                .tensor(tensor, {8}, 0, 0)
-                .data(32)
-                .bytes();
+  const TemporaryFolder folder;
+  const auto write = [&](uint32_t number, const std::string& tensor) {
+    return folder.write("m-0000" + std::to_string(number) + "-of-00002.gguf",
+                        part(number - 1, 2).number("only", number).tensor(tensor, {8}, 0, 0).data(32).bytes());
   };
-  write(1, "a");
-  const auto missing = Gguf::open((folder / "m-00001-of-00002.gguf").string());
+  const std::string first = write(1, "a");
+  const auto missing = Gguf::open(first);
   REQUIRE(!missing.has_value());
+  CHECK(missing.error().kind == ErrorKind::not_found);
   CHECK(mentions(missing.error().text(), "m-00002-of-00002.gguf"));
-  write(2, "b");
-  for (const char* name : {"m-00001-of-00002.gguf", "m-00002-of-00002.gguf"}) {
-    const auto whole = Gguf::open((folder / name).string());
+  CHECK(mentions(missing.error().text(), "part 2 of 2"));
+  const std::string second = write(2, "b");
+  for (const std::string& name : {first, second}) {
+    const auto whole = Gguf::open(name);
     REQUIRE_MESSAGE(whole.has_value(), (whole ? "" : whole.error().text()));
     CHECK(whole->tensors().tensors.size() == 2);
+    CHECK(whole->tensors().files.size() == 2);
     CHECK(whole->tensors().find("b")->file == 1);
+    CHECK(whole->integer("only", 0, 9).value() == 1);  // the first part's keys count
   }
-  fs::copy_file(folder / "m-00001-of-00002.gguf", folder / "renamed.gguf", fs::copy_options::overwrite_existing);
-  CHECK(mentions(Gguf::open((folder / "renamed.gguf").string()).error().text(), "-of-00002.gguf"));
-  fs::remove_all(folder);
+  write(2, "a");
+  CHECK(mentions(Gguf::open(first).error().text(), "tensor a"));
+  std::filesystem::copy_file(first, folder.path() / "renamed.gguf");
+  CHECK(mentions(Gguf::open((folder.path() / "renamed.gguf").string()).error().text(), "-of-00002.gguf"));
+}
+
+TEST_CASE("split files whose parts are mixed up, incomplete or damaged are refused") {
+  const TemporaryFolder folder;
+  const std::string first = folder.write("m-00001-of-00002.gguf", part(0, 2).tensor("a", {8}, 0, 0).data(32).bytes());
+  const auto with_second = [&](const std::string& bytes) {
+    folder.write("m-00002-of-00002.gguf", bytes);
+    const auto whole = Gguf::open(first);
+    REQUIRE(!whole.has_value());
+    CHECK(mentions(whole.error().text(), folder.path().string()));
+    return whole.error().text();
+  };
+  CHECK(mentions(with_second(part(0, 2).tensor("b", {8}, 0, 0).data(32).bytes()), "found part 1 of 2"));
+  CHECK(mentions(with_second(part(1, 3).tensor("b", {8}, 0, 0).data(32).bytes()), "found part 2 of 3"));
+  CHECK(mentions(with_second(GgufBuilder().tensor("b", {8}, 0, 0).data(32).bytes()), "found part 0 of 1"));
+  CHECK(mentions(with_second(part(1, 2).bytes()), "2 tensors in all parts"));
+  CHECK(mentions(with_second(part(1, 2).number("k", 1).number("k", 1).bytes()), "key k"));
+  CHECK(mentions(with_second("GGUF"), "version"));
 }
 
 }  // namespace lapidary

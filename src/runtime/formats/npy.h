@@ -1,10 +1,9 @@
-// NumPy's .npy, version 1.0: float32 and int32 arrays, written for `logits` and its dumps, read by tests.
+// NumPy's .npy, version 1.0: float32 arrays, little-endian, for `logits` and its dumps.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "base/result.h"
 

@@ -12,6 +12,9 @@ namespace lapidary {
 namespace {
 
 constexpr uint64_t header_bytes_max = 100'000'000;
+constexpr size_t dimensions_max = 8;
+// A tensor is an object with three members, of which two are short lists. The 12B has 677 of them.
+constexpr JsonLimits header_limits = {.depth_max = 8, .values_max = 2'000'000};
 
 Result<DType> dtype_named(const std::string& name, const std::string& where) {
   if (name == "F32") return DType::f32;
@@ -29,6 +32,9 @@ Result<StoredTensor> read_entry(const Json& entry, std::span<const std::byte> da
       entry["data_offsets"].size() != 2)
     return malformed(where, "dtype, shape and data_offsets", "something else");
   StoredTensor tensor;
+  if (entry["shape"].size() > dimensions_max)
+    return malformed(where, fmt::format("at most {} dimensions", dimensions_max),
+                     std::to_string(entry["shape"].size()));
   LAPIDARY_TRY(tensor.dtype, dtype_named(entry["dtype"].get<std::string>(), where));
   std::optional<uint64_t> bytes = static_cast<uint64_t>(dtype_info(tensor.dtype).block_bytes);
   for (const Json& size : entry["shape"]) {
@@ -54,6 +60,28 @@ Result<StoredTensor> read_entry(const Json& entry, std::span<const std::byte> da
   return tensor;
 }
 
+struct Extent {
+  uint64_t begin, end;
+  const std::string* tensor;
+};
+
+// Together the tensors are the data: none shares bytes with another, and nothing lies between them or after them.
+Result<void> check_extents(std::vector<Extent>& extents, uint64_t data_bytes, const std::string& name) {
+  std::sort(extents.begin(), extents.end(),
+            [](const Extent& a, const Extent& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  uint64_t end = 0;
+  for (const Extent& extent : extents) {
+    if (extent.begin != end)
+      return malformed(fmt::format("{}: tensor {}", name, extent.tensor->substr(0, 120)),
+                       fmt::format("its bytes to begin at {}, where those before it end", end),
+                       fmt::format("{} to {}", extent.begin, extent.end));
+    end = extent.end;
+  }
+  if (end != data_bytes)
+    return malformed(name, fmt::format("{} bytes of data, as its tensors take", end), std::to_string(data_bytes));
+  return {};
+}
+
 }  // namespace
 
 Result<void> add_safetensors(std::span<const std::byte> bytes, const std::string& name, uint32_t file, TensorMap& map) {
@@ -66,18 +94,20 @@ Result<void> add_safetensors(std::span<const std::byte> bytes, const std::string
         fmt::format("a header of at most {} bytes", std::min<uint64_t>(header_bytes_max, cursor.remaining())),
         std::to_string(*header_size));
   LAPIDARY_TRY(const std::string_view text, cursor.take_text(*header_size, "the header"));
-  LAPIDARY_TRY(const Json header, parse_json(text, name + ": header"));
+  LAPIDARY_TRY(const Json header, parse_json(text, name + ": header", header_limits));
   if (!header.is_object()) return malformed(name + ": header", "an object", "something else");
   const auto data = bytes.subspan(cursor.offset());
+  std::vector<Extent> extents;
   for (const auto& [key, entry] : header.items()) {
     if (key == "__metadata__") continue;
     LAPIDARY_TRY(StoredTensor tensor, read_entry(entry, data, fmt::format("{}: tensor {}", name, key.substr(0, 120))));
+    extents.push_back({tensor.offset, tensor.offset + tensor.bytes.size(), &key});
     tensor.file = file;
     tensor.offset += cursor.offset();
     if (!map.tensors.emplace(key, std::move(tensor)).second)
       return malformed(fmt::format("{}: tensor {}", name, key.substr(0, 120)), "each tensor once", "it in two files");
   }
-  return {};
+  return check_extents(extents, data.size(), name);
 }
 
 Result<void> add_safetensors(const std::string& path, TensorMap& map) {

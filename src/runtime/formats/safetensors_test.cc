@@ -3,17 +3,12 @@
 #include <doctest/doctest.h>
 
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 
 #include "formats/gguf_builder_test.h"
-#include "formats/hugging_face.h"
-#include "formats/npy.h"
 
 namespace lapidary {
 namespace {
-
-namespace fs = std::filesystem;
 
 std::string file_of(const std::string& header, size_t data) {
   std::string bytes(8, '\0');
@@ -35,18 +30,6 @@ std::string refusal(const std::string& header, size_t data) {
 }
 
 bool mentions(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
-
-void write(const fs::path& path, const std::string& text) {
-  fs::create_directories(path.parent_path());
-  std::ofstream(path, std::ios::binary) << text;
-}
-
-// A folder that is emptied before and after.
-struct Folder {
-  fs::path path = fs::temp_directory_path() / "lapidary-folder";
-  Folder() { fs::remove_all(path); }
-  ~Folder() { fs::remove_all(path); }
-};
 
 const std::string one =
     R"({"__metadata__":{"format":"pt"},"a":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]},"s":{"dtype":"F32","shape":[],"data_offsets":[12,16]}})";
@@ -72,7 +55,27 @@ TEST_CASE("advisories 1 and 11: offsets outside the data, sizes that disagree or
   CHECK(mentions(refusal(R"({"a":{"dtype":"F32","shape":[9223372036854775808],"data_offsets":[0,16]}})", 16), "sizes"));
   CHECK(mentions(refusal(R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,1e3]}})", 16), "offsets"));
   CHECK(mentions(refusal(R"({"a":[1]})", 16), "data_offsets"));
+  CHECK(
+      mentions(refusal(R"({"a":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}})", 4), "dimensions"));
   CHECK(mentions(refusal("[]", 16), "an object"));
+}
+
+TEST_CASE("tensors that share bytes, leave a hole or stop short of the end are refused") {
+  const auto two = [](const char* first, const char* second, size_t data) {
+    return refusal(std::string(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":)") + first +
+                       R"(},"b":{"dtype":"F32","shape":[2],"data_offsets":)" + second + "}}",
+                   data);
+  };
+  CHECK(mentions(two("[0,8]", "[0,8]", 16), "begin at 8"));
+  CHECK(mentions(two("[0,8]", "[4,12]", 12), "begin at 8"));
+  CHECK(mentions(two("[8,16]", "[4,12]", 16), "begin at 0"));
+  CHECK(mentions(two("[0,8]", "[12,20]", 20), "begin at 8"));
+  CHECK(mentions(two("[0,8]", "[8,16]", 20), "16 bytes of data"));
+  // In any order, and with an empty one in between.
+  CHECK(parse(file_of(R"({"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"e":{"dtype":"F32","shape":[0,3],)"
+                      R"("data_offsets":[4,4]},"a":{"dtype":"F16","shape":[1],"data_offsets":[4,6]}})",
+                      6))
+            .has_value());
 }
 
 TEST_CASE("advisory 9: a header longer than the file is refused before it is read") {
@@ -97,75 +100,6 @@ TEST_CASE("truncated at every 1/64th, a checkpoint is refused") {
   REQUIRE(real.size() > 100'000);
   for (size_t part = 0; part < 64; ++part) CHECK(!parse(real.substr(0, real.size() * part / 64)).has_value());
   CHECK(parse(real).has_value());
-}
-
-TEST_CASE("shards: all parts are read; a missing one is named; names that leave the folder are refused") {
-  Folder folder;
-  write(folder.path / "config.json", R"({"model_type":"gemma3_text"})");
-  write(folder.path / "one.safetensors", file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4));
-  write(folder.path / "model.safetensors.index.json",
-        R"({"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})");
-  CHECK(mentions(HuggingFaceFolder::open(folder.path.string()).error().text(), "two.safetensors"));
-  write(folder.path / "two.safetensors", file_of(R"({"b":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}})", 2));
-  const auto whole = HuggingFaceFolder::open(folder.path.string());
-  REQUIRE_MESSAGE(whole.has_value(), (whole ? "" : whole.error().text()));
-  CHECK(whole->tensors.tensors.size() == 2);
-  for (const char* name : {"../one.safetensors", "/etc/passwd", "a/../b", ""}) {
-    write(folder.path / "model.safetensors.index.json", std::string(R"({"weight_map":{"a":")") + name + "\"}}");
-    CHECK(mentions(HuggingFaceFolder::open(folder.path.string()).error().text(), "same folder"));
-  }
-}
-
-TEST_CASE("quantised checkpoints and adapters are refused by name") {
-  Folder folder;
-  for (const char* method : {"compressed-tensors", "gptq", "awq"}) {
-    write(folder.path / "config.json", std::string(R"({"quantization_config":{"quant_method":")") + method + "\"}}");
-    CHECK(mentions(HuggingFaceFolder::open(folder.path.string()).error().text(), method));
-  }
-  write(folder.path / "config.json", R"({"quantization":{"group_size":64,"bits":4}})");
-  CHECK(mentions(HuggingFaceFolder::open(folder.path.string()).error().text(), "MLX"));
-  fs::remove(folder.path / "config.json");
-  write(folder.path / "adapter_config.json", "{}");
-  CHECK(mentions(HuggingFaceFolder::open(folder.path.string()).error().text(), "LoRA"));
-}
-
-TEST_CASE("files are recognised by what is in them, through links, whatever they are called") {
-  Folder folder;
-  const auto kind = [](const fs::path& path) { return recognise(path.string()); };
-  write(folder.path / "blobs" / "sha256-1234", GgufBuilder().text("general.architecture", "gemma4").bytes());
-  fs::create_symlink(folder.path / "blobs" / "sha256-1234", folder.path / "model.bin");
-  CHECK(kind(folder.path / "model.bin").value() == FileKind::gguf_model);
-  write(folder.path / "p", GgufBuilder().text("general.architecture", "clip").bytes());
-  CHECK(kind(folder.path / "p").value() == FileKind::gguf_mmproj);
-  write(folder.path / "l",
-        GgufBuilder().text("general.architecture", "gemma4").text("general.type", "adapter").bytes());
-  CHECK(mentions(kind(folder.path / "l").error().text(), "LoRA"));
-  CHECK(kind("tests/golden/unified/model").value() == FileKind::hugging_face);
-  CHECK(kind("tests/golden/unified/model/model.safetensors").value() == FileKind::hugging_face);
-  CHECK(kind("tests/golden/unified/model/tokenizer.json").value() == FileKind::tokenizer_json);
-  write(folder.path / "x.gguf", "LITERTLM and more");
-  CHECK(mentions(kind(folder.path / "x.gguf").error().text(), "LiteRT-LM"));
-  write(folder.path / "y.safetensors", "PK\x03\x04 and more");
-  CHECK(mentions(kind(folder.path / "y.safetensors").error().text(), "PyTorch"));
-  write(folder.path / "z", "just text");
-  CHECK(kind(folder.path / "z").value() == FileKind::unknown);
-  CHECK(kind(folder.path / "nothing").error().kind == ErrorKind::not_found);
-  CHECK(!kind(folder.path / "blobs").has_value());
-}
-
-TEST_CASE("npy files have an aligned header and the values") {
-  const fs::path path = fs::temp_directory_path() / "lapidary.npy";
-  const float values[] = {1, 2, 3, 4, 5, 6};
-  const int64_t shape[] = {2, 3};
-  REQUIRE(write_npy(path.string(), values, shape).has_value());
-  std::ifstream file(path, std::ios::binary);
-  const std::string bytes(std::istreambuf_iterator<char>(file), {});
-  fs::remove(path);
-  CHECK(bytes.substr(1, 5) == "NUMPY");
-  CHECK(mentions(bytes, "'shape': (2, 3, )"));
-  CHECK((bytes.size() - sizeof(values)) % 64 == 0);
-  CHECK(std::memcmp(bytes.data() + bytes.size() - sizeof(values), values, sizeof(values)) == 0);
-  CHECK(!write_npy("/nowhere/at/all.npy", values, shape).has_value());
 }
 
 }  // namespace lapidary

@@ -12,7 +12,7 @@ namespace lapidary {
 std::vector<float> rope_frequencies(int32_t head_dim, int32_t rotated_pairs, double base, double factor);
 
 // Everything that can be checked without the weights: ranges, divisibility, token ids inside the vocabulary. Fills
-// `parameters` with the count of the text model's weights.
+// `parameters` with the count of all weights, the embedders' included.
 Result<void> check_config(ModelConfig& config, const std::string& where);
 
 // Suppresses every medium's marker: their rows in the tied head do not stand for text. gemma4.md 7.

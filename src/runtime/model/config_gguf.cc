@@ -56,15 +56,16 @@ Result<void> refuse_unbuilt(const Keys& keys) {
 
 // sliding_window_pattern: one truth value a layer (true: sliding), or a period (every n-th layer is full).
 Result<std::vector<AttentionKind>> layer_kinds(const Keys& keys, size_t layers) {
-  LAPIDARY_TRY(const auto pattern, keys.gguf.integers(keys.prefix + "attention.sliding_window_pattern", 0, 1024));
+  const std::string key = keys.prefix + "attention.sliding_window_pattern";
+  LAPIDARY_TRY(const auto pattern, keys.gguf.integers(key, 0, 1024));
+  const auto stored = keys.gguf.metadata().find(key);
   std::vector<AttentionKind> kinds;
-  if (pattern && pattern->size() == layers && layers > 1) {
+  if (pattern && std::holds_alternative<std::shared_ptr<const GgufArray>>(stored->second)) {
+    if (pattern->size() != layers)
+      return malformed("key " + key, fmt::format("{} values", layers), std::to_string(pattern->size()));
     for (const int64_t sliding : *pattern) kinds.push_back(sliding != 0 ? AttentionKind::sliding : AttentionKind::full);
     return kinds;
   }
-  if (pattern && pattern->size() != 1)
-    return malformed("key " + keys.prefix + "attention.sliding_window_pattern", fmt::format("{} values or one", layers),
-                     std::to_string(pattern->size()));
   const int64_t period = pattern ? std::max<int64_t>(1, pattern->front()) : 6;
   for (size_t i = 0; i < layers; ++i)
     kinds.push_back((static_cast<int64_t>(i) + 1) % period == 0 ? AttentionKind::full : AttentionKind::sliding);
@@ -91,8 +92,12 @@ Result<void> read_ropes(const Keys& keys, bool gemma4, int32_t head_dim, int32_t
                         ModelConfig& config) {
   LAPIDARY_TRY(const double base, keys.number_or("rope.freq_base", 1e6));
   LAPIDARY_TRY(const double base_sliding, keys.number_or("rope.freq_base_swa", 1e4));
+  LAPIDARY_TRY(const auto scaling, keys.gguf.string(keys.prefix + "rope.scaling.type"));
+  if (scaling && *scaling != "none" && *scaling != "linear")
+    return fail(ErrorKind::unsupported, "key " + keys.prefix + "rope.scaling.type", scaling->substr(0, 40));
   LAPIDARY_TRY(const double factor, keys.number_or("rope.scaling.factor", 1));
-  if (!(base > 0) || !(base_sliding > 0) || !(factor >= 0) || !std::isfinite(base) || !std::isfinite(base_sliding))
+  if (!(base > 0) || !(base_sliding > 0) || !(factor >= 0) || !std::isfinite(base) || !std::isfinite(base_sliding) ||
+      !std::isfinite(factor))
     return malformed("rope keys", "bases and a factor above 0", fmt::format("{}, {}, {}", base, base_sliding, factor));
   const bool divisors = keys.gguf.tensors().find("rope_freqs.weight") != nullptr;
   const int32_t rotated = gemma4 && !divisors ? head_dim / 8 : head_dim / 2;
@@ -119,50 +124,47 @@ Result<void> read_layers(const Keys& keys, bool gemma4, ModelConfig& config) {
     return fail(ErrorKind::unsupported, "key " + keys.prefix + "attention.value_length",
                 "values of another size than keys");
   for (size_t i = 0; i < layers; ++i) {
-    const bool value_from_key = keys.gguf.tensors().find(fmt::format("blk.{}.attn_v.weight", i)) == nullptr;
+    const bool full = kinds[i] == AttentionKind::full;
+    // No key says so: the full layers of K = V models are those without attn_v.
+    const bool value_from_key =
+        gemma4 && full && keys.gguf.tensors().find(fmt::format("blk.{}.attn_v.weight", i)) == nullptr;
     config.layers.push_back({kinds[i], static_cast<int32_t>(heads[i]), static_cast<int32_t>(kv_heads[i]),
-                             kinds[i] == AttentionKind::full ? head_dim : head_dim_sliding,
-                             static_cast<int32_t>(feed_forward[i]), value_from_key && gemma4});
+                             full ? head_dim : head_dim_sliding, static_cast<int32_t>(feed_forward[i]),
+                             value_from_key});
   }
   return read_ropes(keys, gemma4, head_dim, head_dim_sliding, config);
 }
 
-// Ids by the names of the tokens, since GGUF has keys for few of them.
-class Vocabulary {
- public:
-  explicit Vocabulary(std::vector<std::string_view> tokens) : tokens_(std::move(tokens)) {}
-  int32_t size() const { return static_cast<int32_t>(tokens_.size()); }
-  // Looks at the whole vocabulary once, for all names.
-  void find(std::initializer_list<std::pair<std::string_view, int32_t*>> names) const {
-    for (size_t i = 0; i < tokens_.size(); ++i) {
-      if (!tokens_[i].starts_with('<')) continue;
-      for (const auto& [name, id] : names)
-        if (tokens_[i] == name) *id = static_cast<int32_t>(i);
-    }
+// Where each of `names` stands in the vocabulary, which is looked through once for all of them.
+void find_tokens(const std::vector<std::string_view>& vocabulary,
+                 const std::vector<std::pair<std::string_view, int32_t*>>& names) {
+  for (size_t i = 0; i < vocabulary.size(); ++i) {
+    if (!vocabulary[i].starts_with('<')) continue;
+    for (const auto& [name, id] : names)
+      if (vocabulary[i] == name) *id = static_cast<int32_t>(i);
   }
+}
 
- private:
-  std::vector<std::string_view> tokens_;
-};
-
-Result<void> read_tokens(const Gguf& gguf, ModelConfig& config) {
-  LAPIDARY_TRY(auto tokens, gguf.strings("tokenizer.ggml.tokens"));
-  const Vocabulary vocabulary(tokens ? std::move(*tokens) : std::vector<std::string_view>());
+// GGUF has keys for few special tokens. The others are found by their names.
+Result<void> read_tokens(const Gguf& gguf, bool gemma4, ModelConfig& config) {
+  LAPIDARY_TRY(const auto vocabulary, gguf.strings("tokenizer.ggml.tokens"));
   SpecialTokens& t = config.tokens;
-  int32_t eos = -1, turn = -1, response = -1, turn3 = -1;
-  vocabulary.find({{"<bos>", &t.bos},
-                   {"<pad>", &t.pad},
-                   {"<|image|>", &t.image},
-                   {"<|image>", &t.image_begin},
-                   {"<image|>", &t.image_end},
-                   {"<|audio|>", &t.audio},
-                   {"<|audio>", &t.audio_begin},
-                   {"<audio|>", &t.audio_end},
-                   {"<|video|>", &t.video},
-                   {"<eos>", &eos},
-                   {"<turn|>", &turn},
-                   {"<|tool_response>", &response},
-                   {"<end_of_turn>", &turn3}});
+  int32_t eos = -1, turn_end = -1, tool_response = -1;
+  std::vector<std::pair<std::string_view, int32_t*>> names = {{"<bos>", &t.bos}, {"<pad>", &t.pad}, {"<eos>", &eos}};
+  if (gemma4) {
+    names.insert(names.end(), {{"<|image|>", &t.image},
+                               {"<|image>", &t.image_begin},
+                               {"<image|>", &t.image_end},
+                               {"<|audio|>", &t.audio},
+                               {"<|audio>", &t.audio_begin},
+                               {"<audio|>", &t.audio_end},
+                               {"<|video|>", &t.video},
+                               {"<turn|>", &turn_end},
+                               {"<|tool_response>", &tool_response}});
+  } else {
+    names.emplace_back("<end_of_turn>", &turn_end);
+  }
+  if (vocabulary) find_tokens(*vocabulary, names);
   const int64_t most = std::max<int64_t>(0, config.vocabulary - 1);
   std::vector<int32_t>& stops = config.generation.stop_tokens;
   for (const char* key :
@@ -170,7 +172,7 @@ Result<void> read_tokens(const Gguf& gguf, ModelConfig& config) {
     LAPIDARY_TRY(const auto id, gguf.integer(key, 0, most));
     if (id) stops.push_back(static_cast<int32_t>(*id));
   }
-  for (const int32_t id : {eos, turn, response, turn3})
+  for (const int32_t id : {eos, turn_end, tool_response})
     if (id >= 0) stops.push_back(id);
   std::sort(stops.begin(), stops.end());
   stops.erase(std::unique(stops.begin(), stops.end()), stops.end());
@@ -197,65 +199,88 @@ Result<void> read_generation(const Gguf& gguf, ModelConfig& config) {
   return {};
 }
 
-Result<void> read_projector(const Gguf& projector, ModelConfig& config) {
-  const auto flag = [&](const char* key) -> Result<bool> {
-    LAPIDARY_TRY(const auto value, projector.boolean(key));
+// One medium's part of a projector file: "vision" or "audio".
+struct ProjectorPart {
+  const Gguf& gguf;
+  std::string medium;
+
+  std::string key(const char* name) const { return fmt::format("clip.{}.{}", medium, name); }
+
+  Result<bool> there() const {
+    LAPIDARY_TRY(const auto value, gguf.boolean(fmt::format("clip.has_{}_encoder", medium)));
     return value.value_or(false);
-  };
-  const auto type_of = [&](const char* own) -> Result<std::string> {
-    LAPIDARY_TRY(const auto type, projector.string(own));
-    LAPIDARY_TRY(const auto common, projector.string("clip.projector_type"));
-    return type.value_or(common.value_or(""));
-  };
-  LAPIDARY_TRY(const bool vision, flag("clip.has_vision_encoder"));
-  LAPIDARY_TRY(const bool audio, flag("clip.has_audio_encoder"));
-  const auto width = [&](const char* key) -> Result<void> {
-    LAPIDARY_TRY(const auto value, projector.integer(key, 0, many));
-    if (value && *value != config.hidden)
-      return malformed(fmt::format("projector: key {}", key), fmt::format("{}, the model's hidden size", config.hidden),
-                       std::to_string(*value));
-    return {};
-  };
-  if (vision) {
-    LAPIDARY_TRY(const std::string type, type_of("clip.vision.projector_type"));
-    if (type != "gemma4uv")
-      return fail(ErrorKind::unsupported, "projector",
-                  fmt::format("vision projector \"{}\"; this program runs gemma4uv", type.substr(0, 40)));
-    LAPIDARY_CHECK(width("clip.vision.projection_dim"));
-    VisionConfig v;
-    LAPIDARY_TRY(const auto embed, projector.integer("clip.vision.embedding_length", 1, 1 << 16));
-    LAPIDARY_TRY(const auto eps, projector.number("clip.vision.attention.layer_norm_epsilon"));
-    const StoredTensor* positions = projector.tensors().find("v.position_embd.weight");
-    const StoredTensor* patch = projector.tensors().find("v.patch_embd.weight");
-    if (positions == nullptr || positions->shape.size() != 3)
-      return malformed("projector: tensor v.position_embd.weight", "[2, positions, embed]", "none of that shape");
-    if (patch == nullptr || patch->shape.size() != 2)
-      return malformed("projector: tensor v.patch_embd.weight", "[embed, patch]", "none of that shape");
-    v.positions_max = static_cast<int32_t>(std::min<int64_t>(positions->shape[1], many));
-    v.embed_dim = static_cast<int32_t>(embed.value_or(std::min<int64_t>(patch->shape[0], many)));
-    const auto side = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(patch->shape[1]) / 3)));
-    if (side * side * 3 != patch->shape[1])
-      return malformed("projector: tensor v.patch_embd.weight", "square patches of three channels",
-                       fmt::format("{} columns", patch->shape[1]));
-    v.patch_pixels = static_cast<int32_t>(side);
-    v.norm_eps = static_cast<float>(eps.value_or(1e-6));
-    config.vision = v;
   }
-  if (audio) {
-    LAPIDARY_TRY(const std::string type, type_of("clip.audio.projector_type"));
-    if (type != "gemma4ua")
+  // That it is of the one kind that is built, and ends in the model's width.
+  Result<void> check(std::string_view built, int32_t hidden) const {
+    LAPIDARY_TRY(const auto own, gguf.string(key("projector_type")));
+    LAPIDARY_TRY(const auto common, gguf.string("clip.projector_type"));
+    const std::string type = own.value_or(common.value_or(""));
+    if (type != built)
       return fail(ErrorKind::unsupported, "projector",
-                  fmt::format("audio projector \"{}\"; this program runs gemma4ua", type.substr(0, 40)));
-    LAPIDARY_CHECK(width("clip.audio.projection_dim"));
+                  fmt::format("{} projector \"{}\"; this program runs {}", medium, type.substr(0, 40), built));
+    LAPIDARY_TRY(const auto width, gguf.integer(key("projection_dim"), 0, many));
+    if (width && *width != hidden)
+      return malformed("projector: key " + key("projection_dim"), fmt::format("{}, the model's hidden size", hidden),
+                       std::to_string(*width));
+    return {};
+  }
+  Result<float> epsilon() const {
+    LAPIDARY_TRY(const auto value, gguf.number(key("attention.layer_norm_epsilon")));
+    return static_cast<float>(value.value_or(1e-6));
+  }
+};
+
+Result<VisionConfig> read_vision(const ProjectorPart& part) {
+  VisionConfig v;
+  const StoredTensor* positions = part.gguf.tensors().find("v.position_embd.weight");
+  const StoredTensor* patch = part.gguf.tensors().find("v.patch_embd.weight");
+  if (positions == nullptr || positions->shape.size() != 3)
+    return malformed("projector: tensor v.position_embd.weight", "[2, positions, embed]", "none of that shape");
+  if (patch == nullptr || patch->shape.size() != 2)
+    return malformed("projector: tensor v.patch_embd.weight", "[embed, patch]", "none of that shape");
+  v.positions_max = static_cast<int32_t>(std::min<int64_t>(positions->shape[1], many));
+  v.embed_dim = static_cast<int32_t>(std::min<int64_t>(patch->shape[0], many));
+  const auto side = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(patch->shape[1]) / 3)));
+  if (side * side * 3 != patch->shape[1])
+    return malformed("projector: tensor v.patch_embd.weight", "square patches of three channels",
+                     fmt::format("{} columns", patch->shape[1]));
+  v.patch_pixels = static_cast<int32_t>(side);
+  LAPIDARY_TRY(v.norm_eps, part.epsilon());
+  return v;
+}
+
+// Block and head counts are not looked at: an embedder has none of either, and files say 0.
+Result<void> read_projector(const Gguf& projector, ModelConfig& config) {
+  const ProjectorPart vision{projector, "vision"}, audio{projector, "audio"};
+  LAPIDARY_TRY(const bool has_vision, vision.there());
+  LAPIDARY_TRY(const bool has_audio, audio.there());
+  if (has_vision) {
+    LAPIDARY_CHECK(vision.check("gemma4uv", config.hidden));
+    LAPIDARY_TRY(config.vision, read_vision(vision));
+  }
+  if (has_audio) {
+    LAPIDARY_CHECK(audio.check("gemma4ua", config.hidden));
     AudioConfig a;
-    LAPIDARY_TRY(const auto frame, projector.integer("clip.audio.num_mel_bins", 1, 1 << 20));
-    LAPIDARY_TRY(const auto eps, projector.number("clip.audio.attention.layer_norm_epsilon"));
+    LAPIDARY_TRY(const auto frame, projector.integer("clip.audio.num_mel_bins", 1, 1 << 20));  // a field put to new use
     a.frame_samples = static_cast<int32_t>(frame.value_or(640));
-    a.norm_eps = static_cast<float>(eps.value_or(1e-6));
+    LAPIDARY_TRY(a.norm_eps, audio.epsilon());
     config.audio = a;
   }
-  if (!vision && !audio) return fail(ErrorKind::refused, "projector", "it has neither a vision nor an audio part");
-  return {};
+  if (has_vision || has_audio) return {};
+  LAPIDARY_TRY(const auto architecture, projector.string("general.architecture"));
+  return fail(ErrorKind::refused, "projector",
+              fmt::format("it has neither a vision nor an audio part (its architecture is \"{}\")",
+                          architecture.value_or("").substr(0, 40)));
+}
+
+// Gemma 3's scores are divided by the root of query_pre_attn_scalar, which GGUF files do not have: it is the head size,
+// but for the 27B, which is known by its 62 layers, the hidden size of one head.
+Result<float> attention_scale(const Keys& keys, const ModelConfig& config) {
+  const LayerConfig& first = config.layers[0];
+  const int32_t scalar =
+      config.layers.size() == 62 && first.query_heads > 0 ? config.hidden / first.query_heads : first.head_dim;
+  LAPIDARY_TRY(const double scale, keys.number_or("attention.scale", 1.0 / std::sqrt(std::max(1, scalar))));
+  return static_cast<float>(scale);
 }
 
 }  // namespace
@@ -291,10 +316,12 @@ Result<ModelConfig> read_config(const Gguf& model, const Gguf* projector) {
   config.logit_softcap = static_cast<float>(softcap);
   config.embedding_scale = std::sqrt(static_cast<float>(config.hidden));
   LAPIDARY_CHECK(read_layers(keys, gemma4, config));
-  if (!gemma4) config.attention_scale = 1.0F / std::sqrt(static_cast<float>(config.layers[0].head_dim));
+  if (!gemma4) {
+    LAPIDARY_TRY(config.attention_scale, attention_scale(keys, config));
+  }
   // No key says it; E2B and E4B, where it is off, are told by their per-layer embeddings and refused above.
   config.image_bidirectional = gemma4;
-  LAPIDARY_CHECK(read_tokens(model, config));
+  LAPIDARY_CHECK(read_tokens(model, gemma4, config));
   LAPIDARY_CHECK(read_generation(model, config));
   if (projector != nullptr) LAPIDARY_CHECK(read_projector(*projector, config));
   LAPIDARY_CHECK(check_config(config, "metadata"));

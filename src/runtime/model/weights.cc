@@ -26,7 +26,7 @@ class Binder {
   TensorView matrix(const std::string& name, int64_t rows, int64_t columns) {
     const StoredTensor* stored = find(name, {rows, columns});
     if (stored == nullptr) return {};
-    return view(*stored, rows, columns, 0);
+    return view(*stored, rows, columns);
   }
 
   // A vector as floats. A scalar is a vector of one.
@@ -54,7 +54,7 @@ class Binder {
     const StoredTensor* stored =
         interleaved ? find(name, {rows, planes, columns}) : find(name, {planes, rows, columns});
     if (stored == nullptr) return {};
-    TensorView table = view(*stored, rows, columns, 0);
+    TensorView table = view(*stored, rows, columns);
     table.data += index * (interleaved ? table.row_bytes : rows * table.row_bytes);
     if (interleaved) table.row_bytes *= planes;
     return table;
@@ -74,7 +74,7 @@ class Binder {
     return stored;
   }
 
-  TensorView view(const StoredTensor& stored, int64_t rows, int64_t columns, int64_t) {
+  static TensorView view(const StoredTensor& stored, int64_t rows, int64_t columns) {
     const DTypeInfo& info = dtype_info(stored.dtype);
     return {stored.dtype, stored.bytes.data(), rows, columns, columns / info.block_values * info.block_bytes};
   }
@@ -185,6 +185,23 @@ Result<ModelWeights> bind_weights(const Gguf& model, const Gguf* projector, cons
   return weights;
 }
 
+namespace {
+
+// The head's tensor; "" where it is the embedding.
+Result<std::string> head_name(const HuggingFaceFolder& folder, const TensorMap& tensors) {
+  for (const char* name : {"lm_head.weight", "language_model.lm_head.weight"})
+    if (tensors.find(name) != nullptr) return name;
+  const std::string where = folder.path + ": config.json";
+  const auto text = folder.config.find("text_config");
+  const Json& nested = text == folder.config.end() ? folder.config : *text;
+  LAPIDARY_TRY(const bool nested_tied, json_bool(nested, "tie_word_embeddings", true, where));
+  LAPIDARY_TRY(const bool tied, json_bool(folder.config, "tie_word_embeddings", nested_tied, where));
+  // Untied and not there: the name that should have been there, for the complaint.
+  return tied ? "" : "lm_head.weight";
+}
+
+}  // namespace
+
 Result<ModelWeights> bind_weights(const HuggingFaceFolder& folder, const ModelConfig& config) {
   const TensorMap& tensors = folder.tensors;
   // Checkpoints nest the text model differently, by age and by kind.
@@ -198,8 +215,8 @@ Result<ModelWeights> bind_weights(const HuggingFaceFolder& folder, const ModelCo
   ModelWeights weights;
   weights.embedding = binder.matrix(prefix + "embed_tokens.weight", config.vocabulary, config.hidden);
   weights.head = weights.embedding;
-  for (const char* head : {"lm_head.weight", "language_model.lm_head.weight"})
-    if (binder.has(head)) weights.head = binder.matrix(head, config.vocabulary, config.hidden);
+  LAPIDARY_TRY(const std::string head, head_name(folder, tensors));
+  if (!head.empty()) weights.head = binder.matrix(head, config.vocabulary, config.hidden);
   weights.output_norm = binder.norm(prefix + "norm.weight", config.hidden);
   for (size_t i = 0; i < config.layers.size(); ++i)
     weights.layers.push_back(
