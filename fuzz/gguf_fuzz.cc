@@ -17,13 +17,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const std::byte byte : tensor.bytes) sum += std::to_integer<unsigned>(byte);
   (void)gguf->numbers("numbers");
   (void)gguf->strings("tokenizer.ggml.tokens");
-  const auto config = read_config(*gguf, nullptr);
-  if (config) (void)bind_weights(*gguf, nullptr, *config);
-  // As a projector of a model of its own width.
-  ModelConfig model;
-  model.hidden = 8;
-  model.vocabulary = 16;
-  (void)read_config(*gguf, &*gguf);
+  if (const auto config = read_config(*gguf, nullptr)) (void)bind_weights(*gguf, nullptr, *config);
+  // The same file as its own projector.
+  if (const auto config = read_config(*gguf, &*gguf)) (void)bind_weights(*gguf, &*gguf, *config);
   (void)Tokenizer::from_gguf(*gguf);
   volatile unsigned sink = sum;
   (void)sink;

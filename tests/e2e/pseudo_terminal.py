@@ -52,8 +52,7 @@ class Terminal:
                 raise AssertionError(f"{pattern!r} did not appear; the end of the screen is {self.seen[-600:]!r}")
 
     def _ended(self):
-        done, _ = os.waitid(os.P_PID, self.process, os.WEXITED | os.WNOHANG | os.WNOWAIT), None
-        return done is not None and not self._read(0)
+        return os.waitid(os.P_PID, self.process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None and not self._read(0)
 
     def prompt(self):
         """Waits for the chat's prompt."""

@@ -249,7 +249,7 @@ class Chat {
     if (usage.reason == StopReason::context)
       console_.warn(fmt::format("the context of {} tokens is full; /clear begins anew", session_->context()));
     console_.remark((usage.reason == StopReason::interrupted ? "stopped; " : "") +
-                    format_usage(usage, setup_.turn.sampler.seed));
+                    format_usage(usage, setup_.turn.sampler));
     ++setup_.turn.sampler.seed;  // else the same dice fall in every turn
     return reply;
   }

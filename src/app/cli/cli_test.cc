@@ -9,6 +9,85 @@
 #include "cli/printer.h"
 
 namespace lapidary {
+namespace {
+
+// What a turn's events become on the two streams.
+struct Printed {
+  std::string output, error;
+  bool bad_call = false;
+};
+Printed print(const std::vector<TurnEvent>& events, bool output_is_terminal, bool colour, bool exact = false) {
+  Printed printed;
+  Console console(
+      Console::Setup{output_is_terminal, output_is_terminal, colour, [&](Stream stream, std::string_view bytes) {
+                       (stream == Stream::output ? printed.output : printed.error) += bytes;
+                       return WriteResult::written;
+                     }});
+  ReplyPrinter printer(console, exact);
+  for (const TurnEvent& event : events) printer.print(event);
+  printer.finish();
+  printed.bad_call = printer.bad_call();
+  return printed;
+}
+
+}  // namespace
+
+TEST_CASE("an answer is printed as it is, and ends its line") {
+  const std::vector<TurnEvent> hello = {TextDelta{"hel"}, TextDelta{"lo"}};
+  CHECK(print(hello, false, false).output == "hello\n");
+  CHECK(print(hello, true, true).output == "hello\n");
+  CHECK(print({TextDelta{"hello\n"}}, false, false).output == "hello\n");
+  CHECK(print({TextDelta{"hello"}}, false, false, true).output == "hello");
+  CHECK(print({}, true, true).output.empty());
+}
+
+TEST_CASE("model text drives no terminal, but reaches files as it is") {
+  const std::vector<TurnEvent> text = {TextDelta{"a\x1b[31mb"}};
+  CHECK(print(text, false, false).output == "a\x1b[31mb\n");
+  CHECK(print(text, true, true).output == "a\xE2\x90\x9B[31mb\n");
+  ToolCall call;
+  call.name = "f\x1b]0;x\x07";
+  CHECK(print({ToolCallEvent{call}}, true, false).output.find('\x1b') == std::string::npos);
+  CHECK(print({ThinkingDelta{"a\x1b[31mb"}}, true, false).output.find('\x1b') == std::string::npos);
+}
+
+TEST_CASE("thinking stays apart from the answer") {
+  const std::vector<TurnEvent> thought = {ThinkingDelta{"one\ntw"}, ThinkingDelta{"o"}, TextDelta{"answer"}};
+  CHECK(print(thought, true, true).output == "\x1b[2mone\ntw\x1b[0m\x1b[2mo\x1b[0m\n\nanswer\n");
+  CHECK(print(thought, true, false).output == "| one\n| two\n\nanswer\n");
+  CHECK(print(thought, false, false).output == "answer\n");
+  CHECK(print(thought, false, false).error == "| one\n| two\n\n");
+}
+
+TEST_CASE("tool calls, good and bad") {
+  ToolCall call;
+  call.name = "f";
+  call.arguments = {{"a", 1}};
+  CHECK(print({TextDelta{"so"}, ToolCallEvent{call}}, false, false).output == "so\nf({\"a\":1})\n");
+  const Printed bad = print({BadToolCall{"call:x", "no brace"}}, false, false);
+  CHECK(bad.bad_call);
+  CHECK(bad.output.empty());
+  CHECK(bad.error.starts_with("lapidary: "));
+}
+
+TEST_CASE("a closed pipe ends quietly, a full disk does not") {
+  std::string error;
+  WriteResult result = WriteResult::closed;
+  const auto write = [&](Stream stream, std::string_view bytes) {
+    if (stream == Stream::error) error += bytes;
+    return stream == Stream::output ? result : WriteResult::written;
+  };
+  Console closed(Console::Setup{false, false, false, write});
+  closed.print("x");
+  CHECK(closed.output_ended());
+  CHECK(closed.finish(ExitStatus::done) == ExitStatus::done);
+  CHECK(error.empty());
+  result = WriteResult::failed;
+  Console full(Console::Setup{false, false, false, write});
+  full.print("x");
+  CHECK(full.finish(ExitStatus::done) == ExitStatus::failed);
+  CHECK(error.starts_with("lapidary: "));
+}
 
 TEST_CASE("the lines of a chat: commands, blocks, messages") {
   const auto kind = [](std::string_view line) { return parse_chat_command(line).kind; };

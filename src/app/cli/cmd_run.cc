@@ -169,7 +169,7 @@ Result<ExitStatus> answer(const RunOptions& options, const Question& question, O
   if (usage.reason == StopReason::interrupted) return ExitStatus::interrupted;
   if (usage.reason == StopReason::context)
     console.warn(fmt::format("the context of {} tokens is full: the answer ends here", context));
-  if (!options.json && !request.options.raw) console.remark(format_usage(usage, seed));
+  if (!options.json && !request.options.raw) console.remark(format_usage(usage, request.options.sampler));
   return printer.bad_call() ? ExitStatus::failed : ExitStatus::done;
 }
 

@@ -43,7 +43,7 @@ Result<Shown> look_at(const ShowOptions& options) {
   for (const int64_t context : contexts)
     if (context <= config.context_max)
       shown.plans.push_back(plan_memory(config, shown.model->file_bytes(), shown.kv, context));
-  if (shown.plans.empty())
+  if (config.context_max < contexts.back() && (shown.plans.empty() || shown.plans.back().context < config.context_max))
     shown.plans.push_back(plan_memory(config, shown.model->file_bytes(), shown.kv, config.context_max));
   return shown;
 }

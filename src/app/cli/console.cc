@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "base/system.h"
-#include "base/terminal.h"
 #include "cli/screen_text.h"
 
 namespace lapidary {
@@ -11,30 +10,37 @@ namespace {
 
 constexpr Style colour{"\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[0m"};
 
+bool colour_wanted() {
+  const auto no_colour = environment("NO_COLOR");
+  return (!no_colour || no_colour->empty()) && environment("TERM").value_or("dumb") != "dumb";
+}
+
 }  // namespace
 
-Console::Console() : output_is_terminal_(is_terminal(Stream::output)), error_is_terminal_(is_terminal(Stream::error)) {
-  const auto no_colour = environment("NO_COLOR");
-  if ((no_colour && !no_colour->empty()) || environment("TERM").value_or("dumb") == "dumb") return;
-  if (output_is_terminal_) output_style_ = colour;
-  if (error_is_terminal_) error_style_ = colour;
+Console::Console()
+    : Console(Setup{is_terminal(Stream::output), is_terminal(Stream::error), colour_wanted(), write_stream}) {}
+
+Console::Console(Setup setup) : setup_(std::move(setup)) {
+  if (!setup_.colour) return;
+  if (setup_.output_is_terminal) output_style_ = colour;
+  if (setup_.error_is_terminal) error_style_ = colour;
 }
 
 void Console::print(std::string_view bytes) {
   if (output_ended()) return;
-  const WriteResult result = write_stream(Stream::output, bytes);
+  const WriteResult result = setup_.write(Stream::output, bytes);
   output_closed_ = result == WriteResult::closed;
   output_failed_ = result == WriteResult::failed;
 }
 
 void Console::print_safe(std::string_view text) {
-  if (output_is_terminal_)
+  if (setup_.output_is_terminal)
     print(safe_text(text));
   else
     print(text);
 }
 
-void Console::print_error(std::string_view bytes) { write_stream(Stream::error, bytes); }
+void Console::print_error(std::string_view bytes) { setup_.write(Stream::error, bytes); }
 
 void Console::complain(const Error& error) {
   print_error(fmt::format("{}lapidary:{} {}\n", error_style_.red, error_style_.off, safe_text(error.text())));
@@ -43,7 +49,8 @@ void Console::complain(const Error& error) {
 void Console::warn(std::string_view message) { print_error(fmt::format("lapidary: {}\n", safe_text(message))); }
 
 void Console::remark(std::string_view message) {
-  if (error_is_terminal_) print_error(fmt::format("{}{}{}\n", error_style_.dim, safe_text(message), error_style_.off));
+  if (setup_.error_is_terminal)
+    print_error(fmt::format("{}{}{}\n", error_style_.dim, safe_text(message), error_style_.off));
 }
 
 ExitStatus Console::finish(ExitStatus status) {

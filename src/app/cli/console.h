@@ -1,10 +1,12 @@
 // Where the program's words go: answers to standard output, everything else to standard error.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
 #include "base/result.h"
+#include "base/terminal.h"
 #include "cli/exit_status.h"
 
 namespace lapidary {
@@ -16,7 +18,14 @@ struct Style {
 
 class Console {
  public:
-  Console();  // colour where there is a terminal, unless NO_COLOR is set or TERM is "dumb"
+  // The standard streams. Colour where there is a terminal, unless NO_COLOR is set or TERM is "dumb".
+  Console();
+  // What is written goes to `write` instead: for tests.
+  struct Setup {
+    bool output_is_terminal = false, error_is_terminal = false, colour = false;
+    std::function<WriteResult(Stream stream, std::string_view bytes)> write;
+  };
+  explicit Console(Setup setup);
 
   // To standard output, as it is. Once the reader is gone or the disk is full, nothing more is written.
   void print(std::string_view bytes);
@@ -30,8 +39,8 @@ class Console {
   // To standard error, as it is.
   void print_error(std::string_view bytes);
 
-  bool output_is_terminal() const { return output_is_terminal_; }
-  bool error_is_terminal() const { return error_is_terminal_; }
+  bool output_is_terminal() const { return setup_.output_is_terminal; }
+  bool error_is_terminal() const { return setup_.error_is_terminal; }
   const Style& output_style() const { return output_style_; }
   const Style& error_style() const { return error_style_; }
   bool output_ended() const { return output_closed_ || output_failed_; }
@@ -41,7 +50,7 @@ class Console {
   ExitStatus fail(const Error& error);  // complains
 
  private:
-  bool output_is_terminal_, error_is_terminal_;
+  Setup setup_;
   Style output_style_, error_style_;
   bool output_closed_ = false, output_failed_ = false;
 };

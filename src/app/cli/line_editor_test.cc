@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "base/mapped_file.h"
-#include "cli/virtual_screen_test.h"
+#include "cli/virtual_screen_for_test.h"
 
 namespace lapidary {
 namespace {

@@ -10,13 +10,13 @@ std::string format_call(const ToolCall& call) {
   return fmt::format("{}({})", call.name, call.arguments.is_null() ? "{}" : dump(call.arguments));
 }
 
-std::string format_usage(const UsageEvent& usage, uint64_t seed) {
+std::string format_usage(const UsageEvent& usage, const SamplerOptions& sampler) {
   std::string text =
       fmt::format("{} tokens read in {:.2f} s", usage.prompt_tokens - usage.reused_tokens, usage.prompt_seconds);
   if (usage.reply_tokens > 0 && usage.reply_seconds > 0)
     text += fmt::format(", {} written at {:.1f} a second", usage.reply_tokens,
                         static_cast<double>(usage.reply_tokens) / usage.reply_seconds);
-  return text + fmt::format(", seed {}", seed);
+  return sampler.greedy || sampler.temperature == 0 ? text : text + fmt::format(", seed {}", sampler.seed);
 }
 
 void ReplyPrinter::print(const TurnEvent& event) {

@@ -11,8 +11,8 @@ namespace lapidary {
 
 // "get_weather({"city":"Oslo"})"
 std::string format_call(const ToolCall& call);
-// "52 tokens read in 0.31 s, 118 written at 7.9 a second, seed 42"
-std::string format_usage(const UsageEvent& usage, uint64_t seed);
+// "52 tokens read in 0.31 s, 118 written at 7.9 a second, seed 42" (the seed where dice were thrown)
+std::string format_usage(const UsageEvent& usage, const SamplerOptions& sampler);
 
 // Text streams to standard output. Thinking stays apart: dimmed there if it is a terminal (behind a bar where there is
 // no colour), else to standard error.

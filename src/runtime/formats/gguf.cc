@@ -128,9 +128,7 @@ Result<GgufValue> read_scalar(ByteCursor& cursor, uint32_t type) {
 Result<void> check_count(const ByteCursor& cursor, const char* what, uint64_t count, uint64_t bytes_min,
                          uint64_t count_max) {
   const uint64_t most = std::min(cursor.remaining() / bytes_min, count_max);
-  if (count > most)
-    return malformed(at(cursor), fmt::format("at most {} {}, what is left of the file", most, what),
-                     std::to_string(count));
+  if (count > most) return malformed(at(cursor), fmt::format("at most {} {}", most, what), std::to_string(count));
   return {};
 }
 
@@ -149,7 +147,7 @@ Result<GgufValue> read_elements(ByteCursor& cursor, uint32_t type, uint64_t coun
 Result<GgufValue> read_array(ByteCursor& cursor) {
   LAPIDARY_TRY(const uint32_t type, cursor.read<uint32_t>("an array's type"));
   LAPIDARY_TRY(const uint64_t count, cursor.read<uint64_t>("an array's length"));
-  if (type == array) return fail(ErrorKind::unsupported, at(cursor), "an array of arrays");
+  if (type == array) return fail(ErrorKind::unsupported, at(cursor), "an array of arrays is not supported");
   const uint64_t least = value_bytes(type);
   if (least == 0) return malformed(at(cursor), "a value type from 0 to 12", std::to_string(type));
   // Before anything is allocated: as many elements cannot fit into what is left of the file.

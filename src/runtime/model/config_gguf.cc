@@ -94,7 +94,8 @@ Result<void> read_ropes(const Keys& keys, bool gemma4, int32_t head_dim, int32_t
   LAPIDARY_TRY(const double base_sliding, keys.number_or("rope.freq_base_swa", 1e4));
   LAPIDARY_TRY(const auto scaling, keys.gguf.string(keys.prefix + "rope.scaling.type"));
   if (scaling && *scaling != "none" && *scaling != "linear")
-    return fail(ErrorKind::unsupported, "key " + keys.prefix + "rope.scaling.type", scaling->substr(0, 40));
+    return fail(ErrorKind::unsupported, "key " + keys.prefix + "rope.scaling.type",
+                fmt::format("\"{}\" is not supported, only linear scaling is", scaling->substr(0, 40)));
   LAPIDARY_TRY(const double factor, keys.number_or("rope.scaling.factor", 1));
   if (!(base > 0) || !(base_sliding > 0) || !(factor >= 0) || !std::isfinite(base) || !std::isfinite(base_sliding) ||
       !std::isfinite(factor))
@@ -122,7 +123,7 @@ Result<void> read_layers(const Keys& keys, bool gemma4, ModelConfig& config) {
                keys.integer_or("attention.value_length_swa", head_dim_sliding, 2, 4096));
   if (value_dim != head_dim || value_dim_sliding != head_dim_sliding)
     return fail(ErrorKind::unsupported, "key " + keys.prefix + "attention.value_length",
-                "values of another size than keys");
+                "values of another size than keys are not supported");
   for (size_t i = 0; i < layers; ++i) {
     const bool full = kinds[i] == AttentionKind::full;
     // No key says so: the full layers of K = V models are those without attn_v.

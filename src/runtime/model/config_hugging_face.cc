@@ -77,9 +77,9 @@ Result<void> refuse_unbuilt(const HuggingFaceFolder& folder, const Json& text, c
   if (activation != "gelu_pytorch_tanh")
     return malformed(where + ": \"hidden_activation\"", "gelu_pytorch_tanh", activation.substr(0, 60));
   LAPIDARY_TRY(const bool bias, json_bool(text, "attention_bias", false, where));
-  if (bias) return fail(ErrorKind::unsupported, where, "attention with biases");
+  if (bias) return fail(ErrorKind::unsupported, where, "attention with biases is not supported");
   LAPIDARY_TRY(const double score_cap, json_number(text, "attn_logit_softcapping", 0, where));
-  if (score_cap != 0) return fail(ErrorKind::unsupported, where, "a soft cap on attention scores");
+  if (score_cap != 0) return fail(ErrorKind::unsupported, where, "a soft cap on attention scores is not supported");
   return {};
 }
 
@@ -89,8 +89,9 @@ Result<bool> image_bidirectional(const Json& text, const Family& family, const s
   if (found == text.end()) return family.unified;
   if (found->is_null() || *found == false) return false;
   if (family.gemma4 && *found == "vision") return true;
-  return fail(ErrorKind::unsupported, where + ": \"use_bidirectional_attention\"",
-              fmt::format("{}: models whose text is not causal (encoders)", dump(*found).substr(0, 40)));
+  return fail(
+      ErrorKind::unsupported, where + ": \"use_bidirectional_attention\"",
+      fmt::format("{}: models whose text is not causal (encoders) are not supported", dump(*found).substr(0, 40)));
 }
 
 // layer_types, or (Gemma 3, older files) a period: every n-th layer is full. Gemma 4's last layer is full whatever it
@@ -147,7 +148,9 @@ Result<Rope> rope_of(const Json& text, AttentionKind kind, bool gemma4, const st
     if (type == "proportional") {
       LAPIDARY_TRY(rope.partial, json_number(*section, "partial_rotary_factor", 1, where));
     } else if (type != "default" && type != "linear") {
-      return fail(ErrorKind::unsupported, where, fmt::format("rope type {}", type.substr(0, 40)));
+      return fail(ErrorKind::unsupported, where,
+                  fmt::format("rope type \"{}\" is not supported, only default, linear and proportional are",
+                              type.substr(0, 40)));
     }
   }
   if (!(rope.base > 0) || !(rope.factor > 0) || !(rope.partial > 0) || rope.partial > 1 || !std::isfinite(rope.base))
@@ -170,7 +173,8 @@ Result<void> apply_overrides(const Json& overrides, std::vector<LayerConfig>& la
     for (const auto& [key, value] : values.items())
       if (key != "head_dim" && key != "num_key_value_heads" && key != "num_attention_heads" &&
           key != "intermediate_size")
-        return fail(ErrorKind::unsupported, place, fmt::format("\"{}\" of one layer alone", key.substr(0, 60)));
+        return fail(ErrorKind::unsupported, place,
+                    fmt::format("\"{}\" of one layer alone is not supported", key.substr(0, 60)));
     LAPIDARY_TRY(layer.head_dim, integer(values, "head_dim", layer.head_dim, 2, place));
     LAPIDARY_TRY(layer.kv_heads, integer(values, "num_key_value_heads", layer.kv_heads, 1, place));
     LAPIDARY_TRY(layer.query_heads, integer(values, "num_attention_heads", layer.query_heads, 1, place));

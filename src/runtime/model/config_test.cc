@@ -463,8 +463,10 @@ TEST_CASE("Gemma 3: a checkpoint and its GGUF files agree; scores are scaled") {
   CHECK(config.rope_full[15] > 0);
   for (const char* file : {"model-q8_0.gguf", "model-q4_0.gguf"}) {
     ModelConfig other = read_config(*Gguf::open(golden + "gemma3/model/gguf/" + file), nullptr).value();
-    // These files have no sampling keys, for which the family's defaults stand in.
+    // These files have no sampling keys, for which the family's defaults stand in, and name <turn|> as their end.
     CHECK(other.generation.top_k == 64);
+    CHECK(other.generation.stop_tokens == std::vector<int32_t>{1, 16});
+    other.generation.stop_tokens = config.generation.stop_tokens;
     other.generation.top_k = config.generation.top_k;
     other.generation.top_p = config.generation.top_p;
     check_same(config, other);
