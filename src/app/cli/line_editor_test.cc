@@ -202,7 +202,6 @@ TEST_CASE("a line that is taller than the screen shows the part around the curso
   Look look(10, 3);
   VirtualScreen& screen = look.screen;
   screen.type("1\x1b\r2\x1b\r3\x1b\r4\x1b\r5");
-  std::string seen;
   screen.type("\x01");
   LineRequest request;
   look.editor.read(request);

@@ -72,7 +72,8 @@ class VirtualScreen : public EditorScreen {
         column_ = 0;
       }
       auto& line = lines_[static_cast<size_t>(row_)];
-      if (line.size() < static_cast<size_t>(column_ + width)) line.resize(static_cast<size_t>(column_ + width), " ");
+      const size_t end = static_cast<size_t>(column_) + static_cast<size_t>(width);
+      if (line.size() < end) line.resize(end, " ");
       if (width == 0 && column_ > 0) line[static_cast<size_t>(column_) - 1] += bytes.substr(0, length);
       if (width > 0) line[static_cast<size_t>(column_)] = bytes.substr(0, length);
       if (width == 2) line[static_cast<size_t>(column_) + 1] = "";
