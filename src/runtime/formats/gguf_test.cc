@@ -241,6 +241,7 @@ TEST_CASE("split files whose parts are mixed up, incomplete or damaged are refus
   CHECK(mentions(with_second(GgufBuilder().tensor("b", {8}, 0, 0).data(32).bytes()), "found part 0 of 1"));
   CHECK(mentions(with_second(part(1, 2).bytes()), "2 tensors in all parts"));
   CHECK(mentions(with_second(part(1, 2).number("k", 1).number("k", 1).bytes()), "key k"));
+  CHECK(mentions(with_second(GgufBuilder().text("split.count", "2").bytes()), "key split.count"));
   CHECK(mentions(with_second("GGUF"), "version"));
 }
 
