@@ -46,7 +46,9 @@ class Chat {
 
   ExitStatus run() {
     on_second_interrupt(SecondInterrupt::ignored);
-    console_.remark(fmt::format("{}, {} tokens of context. /help lists the commands, Ctrl-D leaves.",
+    // Never normal in between: there, the terminal itself would take Ctrl-D that is typed ahead.
+    const TerminalGuard guard(TerminalMode::answering);
+    console_.remark(fmt::format("{}, {} tokens of context. /help lists the commands.",
                                 engine_.config().name, setup_.context));
     for (const std::string& path : setup_.images) attach(MediaKind::image, path);
     for (const std::string& path : setup_.sounds) attach(MediaKind::audio, path);
@@ -225,7 +227,6 @@ class Chat {
     }
     LAPIDARY_CHECK(make_room(request.conversation));
 
-    const TerminalGuard guard(TerminalMode::answering);
     interrupt_flag() = false;
     ProgressLine progress(console_, true);
     request.interrupted = &interrupt_flag();
