@@ -173,20 +173,32 @@ TEST_CASE("truncated at every 1/64th and at every byte of the header, a file is 
 }
 
 TEST_CASE("advisory 9: a huge file of nothing but claims takes no memory") {
-  // 1 GB with a hole: an array of half a billion bytes, which would be 4 GB of numbers.
   const TemporaryFolder folder;
-  std::string bytes = GgufBuilder().numbers("i", {}).bytes();
-  const uint32_t one_byte_numbers = 0;
-  const uint64_t count = 1 << 29;
-  std::memcpy(bytes.data() + bytes.size() - 12, &one_byte_numbers, 4);
-  std::memcpy(bytes.data() + bytes.size() - 8, &count, 8);
-  const std::string path = folder.write("claims.gguf", bytes);
-  std::filesystem::resize_file(path, 1 << 30);
-  const uint64_t before = resident_bytes_peak();
-  const auto gguf = Gguf::open(path);
-  REQUIRE(!gguf.has_value());
-  CHECK(mentions(gguf.error().text(), "elements"));
-  CHECK(resident_bytes_peak() - before < (16 << 20));
+  // 1 GB, with a hole after `bytes`.
+  const auto refusal_of_huge = [&](const std::string& bytes) {
+    const std::string path = folder.write("claims.gguf", bytes);
+    std::filesystem::resize_file(path, 1 << 30);
+    const uint64_t before = resident_bytes_peak();
+    const auto gguf = Gguf::open(path);
+    REQUIRE(!gguf.has_value());
+    CHECK(resident_bytes_peak() - before < (16 << 20));
+    return gguf.error().text();
+  };
+  // Half a billion numbers of a byte each are beyond what a header may take; 64 million are within it, but would be
+  // 512 MB in memory.
+  for (const uint64_t count : {uint64_t{1} << 29, uint64_t{1} << 26}) {
+    std::string bytes = GgufBuilder().numbers("i", {}).bytes();
+    const uint32_t one_byte_numbers = 0;
+    std::memcpy(bytes.data() + bytes.size() - 12, &one_byte_numbers, 4);
+    std::memcpy(bytes.data() + bytes.size() - 8, &count, 8);
+    CHECK(mentions(refusal_of_huge(bytes), "elements"));
+  }
+  CHECK(mentions(refusal_of_huge(GgufBuilder().bytes_with_counts(0, 1 << 22)), "at most 65536 keys"));
+  CHECK(mentions(refusal_of_huge(GgufBuilder().bytes_with_counts(1 << 21, 0)), "at most 131072 tensors"));
+  std::string bytes = GgufBuilder().text("k", "").bytes();
+  const uint64_t longer = 200 << 20;  // in the file, but not in a header
+  std::memcpy(bytes.data() + bytes.size() - 8, &longer, 8);
+  CHECK(mentions(refusal_of_huge(bytes), "key k"));
 }
 
 namespace {
