@@ -148,7 +148,9 @@ def others():
     for name, start in [("heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), ("avif", b"\0\0\0\x18ftypavif\0\0\0\0mif1avif"),
                         ("m4a", b"\0\0\0\x18ftypM4A \0\0\0\0"), ("mp4", b"\0\0\0\x18ftypisom\0\0\0\0"), ("tiff", b"II*\0\x08\0\0\0"),
                         ("bmp", b"BM\x36\0\0\0"), ("pdf", b"%PDF-1.7"), ("avi", b"RIFF\0\0\0\0AVI LIST"), ("wav", b"RIFF\0\0\0\0WAVE"),
-                        ("aiff", b"FORM\0\0\0\0AIFF"), ("mp3", b"\xff\xfb\x90\x64"), ("txt", b"hello"), ("empty", b"")]:
+                        ("aiff", b"FORM\0\0\0\0AIFF"), ("mp3", b"\xff\xfb\x90\x64"), ("txt", b"hello"), ("empty", b""),
+                        ("jxl", b"\xff\x0a"), ("jp2", b"\xff\x4f\xff\x51"), ("psd", b"8BPS"), ("ico", b"\0\0\1\0"), ("flac", b"fLaC"),
+                        ("ogg", b"OggS"), ("au", b".snd"), ("mkv", b"\x1a\x45\xdf\xa3")]:
         yield "other." + name, start
 
 

@@ -48,8 +48,8 @@ class Chat {
     on_second_interrupt(SecondInterrupt::ignored);
     // Never normal in between: there, the terminal itself would take Ctrl-D that is typed ahead.
     const TerminalGuard guard(TerminalMode::answering);
-    console_.remark(fmt::format("{}, {} tokens of context. /help lists the commands.",
-                                engine_.config().name, setup_.context));
+    console_.remark(
+        fmt::format("{}, {} tokens of context. /help lists the commands.", engine_.config().name, setup_.context));
     for (const std::string& path : setup_.images) attach(MediaKind::image, path);
     for (const std::string& path : setup_.sounds) attach(MediaKind::audio, path);
     bool leaving = false;  // Ctrl-C came at an empty line
