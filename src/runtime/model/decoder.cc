@@ -84,6 +84,7 @@ Result<void> Decoder::forward(const ForwardRequest& request) {
 
   embed(request);
   rotations();
+  key_rotations();
   observe(request, 0, hidden_.data());
   for (int32_t layer = 0; layer < static_cast<int32_t>(config_.layers.size()); ++layer) {
     if (request.cancelled != nullptr && request.cancelled->load(std::memory_order_relaxed))
@@ -137,6 +138,28 @@ void Decoder::rotations() {
   });
 }
 
+// The tables for keys that follow from values, as far as the batch's positions reach. gemma4.md 1.4 and 1.5.
+void Decoder::key_rotations() {
+  const std::vector<float>& frequencies = config_.rope_full;
+  const auto turn = [&](int64_t position, std::vector<float>& table) {
+    for (const bool sine : {false, true})
+      for (int64_t i = 0; i < key_pairs_; ++i) {
+        const double angle = static_cast<double>(position) * static_cast<double>(frequencies[static_cast<size_t>(i)]);
+        table.push_back(static_cast<float>(sine ? std::sin(angle) : std::cos(angle)));
+      }
+  };
+  if (key_places_.empty()) {
+    key_pairs_ = static_cast<int64_t>(frequencies.size());
+    while (key_pairs_ > 0 && frequencies[static_cast<size_t>(key_pairs_ - 1)] == 0) --key_pairs_;
+    for (int64_t place = 0; place < kv_page_positions; ++place) turn(place, key_places_);
+  }
+  int64_t last = 0;
+  for (const Place& place : places_) last = std::max(last, place.position);
+  for (auto page = static_cast<int64_t>(key_pages_.size()) / std::max<int64_t>(1, 2 * key_pairs_);
+       key_pairs_ > 0 && page <= last / kv_page_positions; ++page)
+    turn(page * kv_page_positions, key_pages_);
+}
+
 // h += post_attention_norm(o_proj(attend(q, k, v))). gemma4.md 1.3 and 1.4.
 void Decoder::attention(const ForwardRequest& request, int32_t layer) {
   const LayerConfig& shape = config_.layers[static_cast<size_t>(layer)];
@@ -172,9 +195,12 @@ void Decoder::attention(const ForwardRequest& request, int32_t layer) {
       float* v = value_.data() + r * kv_columns + kv_head * head_dim;
       if (shape.value_from_key) std::copy_n(k, head_dim, v);  // V is the raw projection, before k_norm
       if (value_norm) kernels_.rms_norm(v, nullptr, head_dim, config_.norm_eps, v);
-      kernels_.rms_norm(k, weights.key_norm.data(), head_dim, config_.norm_eps, k);
-      kernels_.rotate(k, cos, sin, head_dim / 2);
-      request.segments[static_cast<size_t>(place.segment)].cache->write(layer, kv_head, place.position, k, v, kernels_);
+      KvCache& cache = *request.segments[static_cast<size_t>(place.segment)].cache;
+      if (!cache.values_alone(layer)) {
+        kernels_.rms_norm(k, weights.key_norm.data(), head_dim, config_.norm_eps, k);
+        kernels_.rotate(k, cos, sin, head_dim / 2);
+      }
+      cache.write(layer, kv_head, place.position, k, v, kernels_);
     }
   });
 
@@ -195,10 +221,12 @@ void Decoder::attend(const ForwardRequest& request, int32_t layer) {
   while (heads % 2 == 0 && heads > 2 && int64_t{rows_} * shape.kv_heads * (group / heads) < 4 * pool_.threads())
     heads /= 2;
   const int64_t parts = group / heads, items = shape.kv_heads * parts;
+  const KeysFromValues from_values{weights_.layers[static_cast<size_t>(layer)].key_norm.data(), key_pairs_,
+                                   key_pages_.data(), key_places_.data()};
 
   pool_.run(rows_ * items, 1, [&](int64_t begin, int64_t end) {
     thread_local std::vector<KvSpan> spans;
-    thread_local std::vector<float> scores;
+    thread_local std::vector<float> scores, rows;
     for (int64_t item = begin; item < end; ++item) {
       const int64_t r = item / items;
       const auto kv_head = static_cast<int32_t>(item % items / parts);
@@ -222,6 +250,11 @@ void Decoder::attend(const ForwardRequest& request, int32_t layer) {
       const auto scratch = static_cast<size_t>(heads) * static_cast<size_t>(call.keys);
       if (scores.size() < scratch) scores.resize(scratch + 1024);
       call.scores = scores.data();
+      if (request.segments[static_cast<size_t>(place.segment)].cache->values_alone(layer)) {
+        rows.resize(static_cast<size_t>((heads + key_rows_together) * head_dim));
+        call.keys_from_values = &from_values;
+        call.rows = rows.data();
+      }
       kernels_.attend(call);
     }
   });

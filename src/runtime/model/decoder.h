@@ -73,6 +73,7 @@ class Decoder {
   };
   void embed(const ForwardRequest& request);
   void rotations();
+  void key_rotations();
   void attention(const ForwardRequest& request, int32_t layer);
   void attend(const ForwardRequest& request, int32_t layer);
   void feed_forward(int32_t layer);
@@ -95,6 +96,9 @@ class Decoder {
   std::vector<float> query_, key_, value_, attended_;  // [rows, heads * head_dim]
   std::vector<float> gate_, up_;                       // [rows, feed_forward]
   Rotation rotation_sliding_, rotation_full_;
+  // Angles of the keys that full layers compute from values: see KeysFromValues.
+  int64_t key_pairs_ = 0;
+  std::vector<float> key_pages_, key_places_;
   std::vector<int8_t> quantized_;
   std::vector<float> scales_;
   std::vector<int32_t> sums_of_32_, sums_of_16_;
