@@ -213,7 +213,17 @@ void attend(const AttentionCall& call) {
   const int64_t outputs = int64_t{call.heads} * call.head_dim;
   call.type == KvType::f32 ? score<Floats32>(call) : score<Halves>(call);
   for (int64_t i = 0; i < outputs; ++i) call.out[i] = 0;
-  for (int32_t h = 0; h < call.heads; ++h) softmax(call.scores + int64_t{h} * call.keys, call.keys);
+  for (int32_t h = 0; h < call.heads; ++h) {
+    float* scores = call.scores + int64_t{h} * call.keys;
+    if (call.begins == nullptr) {
+      softmax(scores, call.keys);
+      continue;
+    }
+    const int32_t begin = call.begins[h], end = call.ends[h];
+    softmax(scores + begin, end - begin);
+    for (int32_t i = 0; i < begin; ++i) scores[i] = 0;
+    for (int32_t i = end; i < call.keys; ++i) scores[i] = 0;
+  }
   call.type == KvType::f32 ? sum_values<Floats32>(call) : sum_values<Halves>(call);
 }
 

@@ -668,6 +668,45 @@ TEST_CASE("attention: a head's result does not depend on the heads it is compute
   }
 }
 
+TEST_CASE("attention: heads that see different keys together give what each gives alone") {
+  const Attention a = make_attention(6, 40, 90, 57);
+  const std::vector<int32_t> begins = {0, 3, 0, 40, 89, 17}, ends = {1, 90, 60, 41, 90, 33};
+  for (const KvType type : {KvType::f16, KvType::f32})
+    check_operation("attend", 1e-5, [&](const Kernels& k) {
+      const KvSpan span{type == KvType::f32 ? static_cast<const void*>(a.keys.data()) : a.keys_f16.data(),
+                        type == KvType::f32 ? static_cast<const void*>(a.values.data()) : a.values_f16.data(), 90};
+      std::vector<float> together(6 * 40, nan), scores(6 * 90, nan);
+      AttentionCall call = {.query = a.query.data(),
+                            .out = together.data(),
+                            .heads = 6,
+                            .head_dim = 40,
+                            .scale = 0.25f,
+                            .type = type,
+                            .spans = &span,
+                            .span_count = 1,
+                            .keys = 90,
+                            .scores = scores.data(),
+                            .begins = begins.data(),
+                            .ends = ends.data()};
+      k.attend(call);
+      for (size_t h = 0; h < 6; ++h) {
+        Attention one;
+        one.query.assign(a.query.begin() + static_cast<int64_t>(h) * 40,
+                         a.query.begin() + static_cast<int64_t>(h + 1) * 40);
+        const auto seen = [&](const auto& rows) {
+          return std::decay_t<decltype(rows)>(rows.begin() + begins[h] * 40, rows.begin() + ends[h] * 40);
+        };
+        one.keys = seen(a.keys);
+        one.values = seen(a.values);
+        one.keys_f16 = seen(a.keys_f16);
+        one.values_f16 = seen(a.values_f16);
+        CHECK(same_bits(attend(k, one, 1, 40, type, {}), {together.begin() + static_cast<int64_t>(h) * 40,
+                                                          together.begin() + static_cast<int64_t>(h + 1) * 40}));
+      }
+      return together;
+    });
+}
+
 TEST_CASE("attention: scores far apart neither overflow nor vanish, and a NaN key shows in every head") {
   Attention a = make_attention(2, 32, 40, 54);
   for (float& value : a.query) value *= 1000;

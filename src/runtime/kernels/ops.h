@@ -61,7 +61,9 @@ struct KeysFromValues {
   const float* places = nullptr;  // [kv_page_positions, 2, pairs]
 };
 
-// Attention of one query position: `heads` query heads that share one KV head, over all keys in `spans`.
+// Attention of `heads` query heads that share one KV head, over the keys in `spans`: heads of one position, or of
+// several that each see a range of the keys. A head's result depends on nothing but itself and the keys it sees, if all
+// values are finite.
 struct AttentionCall {
   const float* query = nullptr;  // [heads, head_dim], contiguous
   float* out = nullptr;          // [heads, head_dim], contiguous
@@ -71,8 +73,11 @@ struct AttentionCall {
   KvType type = KvType::f16;
   const KvSpan* spans = nullptr;  // in order of position; where they are cut must not change the result
   int32_t span_count = 0;
-  int32_t keys = 0;                                  // sum of the spans' counts, > 0
-  float* scores = nullptr;                           // scratch, [heads, keys]
+  int32_t keys = 0;         // sum of the spans' counts, > 0
+  float* scores = nullptr;  // scratch, [heads, keys]
+  // [heads]: head h sees the keys [begins[h], ends[h]), at least one. Null: every head sees all.
+  const int32_t* begins = nullptr;
+  const int32_t* ends = nullptr;
   const KeysFromValues* keys_from_values = nullptr;  // where the spans have no keys
   float* rows = nullptr;                             // scratch then, [heads + key_rows_together, head_dim]
 };

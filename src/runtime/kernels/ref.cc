@@ -137,7 +137,14 @@ void attend(const AttentionCall& call) {
         call.scores[int64_t{h} * call.keys + position] =
             call.scale * dot(call.query + int64_t{h} * call.head_dim, row.data(), call.head_dim);
     }
-  for (int32_t h = 0; h < call.heads; ++h) softmax(call.scores + int64_t{h} * call.keys, call.keys);
+  for (int32_t h = 0; h < call.heads; ++h) {
+    float* scores = call.scores + int64_t{h} * call.keys;
+    const int32_t begin = call.begins == nullptr ? 0 : call.begins[h];
+    const int32_t end = call.begins == nullptr ? call.keys : call.ends[h];
+    softmax(scores + begin, end - begin);
+    std::fill(scores, scores + begin, 0.0f);
+    std::fill(scores + end, scores + call.keys, 0.0f);
+  }
 
   std::fill_n(call.out, int64_t{call.heads} * call.head_dim, 0.0f);
   position = 0;

@@ -67,6 +67,9 @@ class Decoder {
     int32_t segment;
     int64_t position, visible_end;
   };
+  struct Rows {  // of the batch, of one segment
+    int32_t first, count;
+  };
   struct Rotation {  // [rows, half]
     int64_t half = 0;
     std::vector<float> cos, sin;
@@ -91,6 +94,7 @@ class Decoder {
   ThreadPool& pool_;
 
   std::vector<Place> places_;
+  std::vector<Rows> blocks_;  // rows that attend together
   int32_t rows_ = 0;
   std::vector<float> hidden_, normed_, projected_;     // [rows, hidden]
   std::vector<float> query_, key_, value_, attended_;  // [rows, heads * head_dim]
