@@ -1,11 +1,14 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <filesystem>
 #include <vector>
 
 #include "base/byte_cursor.h"
 #include "base/checked.h"
 #include "base/json.h"
+#include "base/mapped_file.h"
+#include "base/output_file.h"
 #include "base/system.h"
 #include "base/thread_pool.h"
 #include "base/utf8.h"
@@ -73,6 +76,40 @@ TEST_CASE("utf-8") {
   utf8_append(text, 0x1F60A);
   CHECK(text == "😊");
   CHECK(utf8_decode(text, 4) == 0x1F60A);
+}
+
+TEST_CASE("an output file appears complete, in place of what had its name, or not at all") {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::temp_directory_path() / ("lapidary-output-" + std::to_string(monotonic_seconds()));
+  fs::create_directories(folder);
+  const auto entries = [&] { return std::distance(fs::directory_iterator(folder), {}); };
+  const std::string path = (folder / "file").string();
+  const std::string text = "0123456789";
+  const auto bytes = std::as_bytes(std::span(text));
+  for (int round = 0; round < 2; ++round) {
+    auto file = OutputFile::create(path, 10);
+    REQUIRE(file);
+    CHECK(file->write_at(5, bytes.subspan(5)));
+    CHECK(file->write_at(0, bytes.first(5)));
+    CHECK(fs::exists(path) == (round > 0));
+    CHECK(file->commit());
+    CHECK(read_file(path, 100).value() == text);
+    CHECK(entries() == 1);
+  }
+  {
+    auto abandoned = OutputFile::create(path, 10);
+    REQUIRE(abandoned);
+    CHECK(abandoned->write_at(0, bytes.first(1)));
+  }
+  CHECK(read_file(path, 100).value() == text);
+  CHECK(entries() == 1);
+  const auto too_large = OutputFile::create((folder / "large").string(), uint64_t{1} << 60);
+  REQUIRE(!too_large);
+  CHECK(too_large.error().kind == ErrorKind::limit);
+  CHECK(OutputFile::create(folder.string(), 1).error().kind == ErrorKind::refused);
+  CHECK(OutputFile::create((folder / "no" / "file").string(), 1).error().kind == ErrorKind::io);
+  CHECK(entries() == 1);
+  fs::remove_all(folder);
 }
 
 TEST_CASE("sizes") {

@@ -62,6 +62,14 @@ void MappedFile::will_need(uint64_t offset, uint64_t size) const {
   ::madvise(const_cast<std::byte*>(data_ + begin), end - begin, MADV_WILLNEED);  // advice: failure changes nothing
 }
 
+void MappedFile::forget(uint64_t offset, uint64_t size) const {
+  if (offset >= size_) return;
+  const uint64_t page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  const uint64_t begin = offset / page * page;
+  const uint64_t end = size < size_ - offset ? offset + size : size_;
+  ::madvise(const_cast<std::byte*>(data_ + begin), end - begin, MADV_DONTNEED);  // a read-only mapping: nothing is lost
+}
+
 Result<std::string> read_file(const std::string& path, uint64_t bytes_max) {
   FileDescriptor file;
   LAPIDARY_TRY(const uint64_t size, open_regular(path, file));

@@ -24,6 +24,9 @@ class MappedFile {
 
   // Asks the system to read [offset, offset + size) ahead, in the background.
   void will_need(uint64_t offset, uint64_t size) const;
+  // Lets go of the memory that holds [offset, offset + size), which is read again when it is touched: for files larger
+  // than the memory that a program may take.
+  void forget(uint64_t offset, uint64_t size) const;
 
  private:
   MappedFile(std::string path, const std::byte* data, size_t size);

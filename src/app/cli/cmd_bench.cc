@@ -29,6 +29,18 @@ struct Figures {
   std::optional<Spread> int8_gops;
 };
 
+std::string_view kv_name(KvType type) {
+  switch (type) {
+    case KvType::f16:
+      return "f16";
+    case KvType::f16_keys:
+      return "f16-keys";
+    case KvType::f32:
+      break;
+  }
+  return "f32";
+}
+
 double percent(double part, double whole) { return whole > 0 ? 100 * part / whole : 0; }
 
 // Rounded, so that the JSON is readable; no measurement is more exact.
@@ -69,7 +81,7 @@ OrderedJson report_json(const Figures& figures, const BenchOptions& options, con
                       {"threads", engine.threads()},
                       {"file", std::filesystem::path(engine.model().path()).filename().string()},
                       {"commit", LAPIDARY_COMMIT},
-                      {"kv", engine.kv_type() == KvType::f16 ? "f16" : "f32"},
+                      {"kv", kv_name(engine.kv_type())},
                       {"load_s", rounded(figures.load_s)},
                       {"stream_gb_s", rounded(figures.stream_gb_s.median)},
                       {"int8_peak_gops", nullptr},
@@ -91,9 +103,8 @@ std::string row_text(std::string_view what, const Spread& spread, std::string_vi
 
 std::string report_text(const Figures& figures, const Engine& engine) {
   const double file_bytes = static_cast<double>(engine.model().file_bytes());
-  std::string text =
-      fmt::format("{}\nkernels {}, {} threads, {} KV cache, commit {}\n\n", cpu_name(), engine.kernels().name,
-                  engine.threads(), engine.kv_type() == KvType::f16 ? "f16" : "f32", LAPIDARY_COMMIT);
+  std::string text = fmt::format("{}\nkernels {}, {} threads, {} KV cache, commit {}\n\n", cpu_name(),
+                                 engine.kernels().name, engine.threads(), kv_name(engine.kv_type()), LAPIDARY_COMMIT);
   text += row_text("memory is read at", figures.stream_gb_s, "GB/s", "");
   if (figures.int8_gops) text += row_text("cores multiply at", *figures.int8_gops, "Gop/s", "int8, these kernels");
   text += fmt::format("{:<24} {:>8.3g} s\n\n", "the file is open after", figures.load_s);

@@ -21,6 +21,7 @@ Usage: lapidary VERB [OPTIONS]
   logits [MODEL]          logits and hidden states as .npy files
   perplexity [MODEL] FILE perplexity of a text; --against: two models compared
   bench [MODEL]           how fast it runs, beside what this machine could do
+  quantize IN OUT         a model with fewer bits a weight, as a GGUF file
   doctor                  what this machine has, and which models fit
 
 MODEL is a GGUF file, a Hugging Face folder (safetensors), or nothing: Spark, the small model in the box.
@@ -386,6 +387,31 @@ Result<Command> parse_bench(const std::vector<std::string>& words, const FileExi
   });
 }
 
+Result<Command> parse_quantize(const std::vector<std::string>& words, const FileExists& exists) {
+  QuantizeOptions options;
+  std::optional<std::string> input, output;
+  Verb verb("quantize",
+            "A model with fewer bits a weight, as a GGUF file. Pictures and sound of a folder go into a second file "
+            "beside it, mmproj-OUT. Afterwards the two models are compared on a short text.",
+            "lapidary quantize gemma-4-12b-it gemma-4-12b-q4_k_m.gguf --type q4_k_m");
+  verb.word("IN", input, "Hugging Face folder (safetensors), or a GGUF file in F32, BF16, F16 or Q8_0");
+  verb.word("OUT", output, "the file to write");
+  verb.text("--type", options.type, "T",
+            "q8_0, q6_k, q5_k_m, q4_k_m or q4_0 (also bf16, f16); bits a weight: 8.5, 6.6, 5.7, 4.9, 4.6");
+  verb.flag("--requantize", options.requantize, "although the weights were quantised before, to less than 8 bits");
+  verb.flag("--no-check", options.no_check, "leave the comparison out");
+  verb.number("-t,--threads", options.threads, int32_t{1}, int32_t{1024}, "N", "threads; default: one a physical core");
+  return finish<QuantizeOptions>(verb, words, options, [&](QuantizeOptions& quantize) -> Result<void> {
+    if (!input || !output) return fail(ErrorKind::wrong_use, "quantize", "name the model and the file to write");
+    if (quantize.type.empty())
+      return fail(ErrorKind::wrong_use, "--type", "say which: q8_0, q6_k, q5_k_m, q4_k_m or q4_0");
+    quantize.input = *input;
+    quantize.output = *output;
+    if (!exists(quantize.input)) return no_such_model(quantize.input);
+    return {};
+  });
+}
+
 Result<Command> parse_doctor(const std::vector<std::string>& words) {
   DoctorOptions options;
   Verb verb("doctor", "What this machine has, which kernels it gets and why, and which models fit.", "lapidary doctor");
@@ -430,6 +456,7 @@ Result<Command> parse_command_line(const std::vector<std::string>& words, const 
   if (verb == "logits") return parse_logits(rest, exists);
   if (verb == "perplexity") return parse_perplexity(rest, exists);
   if (verb == "bench") return parse_bench(rest, exists);
+  if (verb == "quantize") return parse_quantize(rest, exists);
   if (verb == "doctor") return parse_doctor(rest);
   if (verb == "--version" || verb == "-V" || verb == "version")
     return Command(TextToPrint{"lapidary " LAPIDARY_VERSION "\n"});

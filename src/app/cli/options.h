@@ -94,6 +94,12 @@ struct BenchOptions {
   bool json = false;
 };
 
+struct QuantizeOptions {
+  std::string input, output, type;
+  int32_t threads = 0;  // 0: one a physical core
+  bool requantize = false, no_check = false;
+};
+
 struct DoctorOptions {
   bool json = false;
 };
@@ -104,7 +110,7 @@ struct TextToPrint {
 };
 
 using Command = std::variant<RunOptions, ShowOptions, TokenizeOptions, RenderOptions, LogitsOptions, PerplexityOptions,
-                             BenchOptions, DoctorOptions, TextToPrint>;
+                             BenchOptions, QuantizeOptions, DoctorOptions, TextToPrint>;
 
 // `exists` says whether a path is there. Errors: ErrorKind::wrong_use, or not_found for a model that is not there.
 using FileExists = std::function<bool(const std::string& path)>;

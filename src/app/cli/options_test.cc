@@ -110,7 +110,7 @@ TEST_CASE("numbers are checked") {
 }
 
 TEST_CASE("every verb has a help text with an example, and the program has a version") {
-  for (const char* verb : {"run", "show", "tokenize", "render", "logits", "perplexity", "bench", "doctor"}) {
+  for (const char* verb : {"run", "show", "tokenize", "render", "logits", "perplexity", "bench", "quantize", "doctor"}) {
     CAPTURE(verb);
     const auto command = parse({verb, "--help"});
     REQUIRE(command.has_value());
@@ -156,6 +156,14 @@ TEST_CASE("the other verbs") {
   CHECK(refusal({"bench", "--depth", "0-4"}) == ErrorKind::wrong_use);
   CHECK(refusal({"bench", "--depth", "none"}) == ErrorKind::wrong_use);
   CHECK(refusal({"bench", "--pp", "0", "--tg", "0", "--verify", "none"}) == ErrorKind::wrong_use);
+  const auto quantize =
+      std::get<QuantizeOptions>(parse({"quantize", "folder", "out.gguf", "--type", "q6_k", "--no-check"}).value());
+  CHECK(quantize.input == "folder");
+  CHECK(quantize.output == "out.gguf");
+  CHECK(quantize.no_check);
+  CHECK(refusal({"quantize", "folder", "--type", "q6_k"}) == ErrorKind::wrong_use);
+  CHECK(refusal({"quantize", "folder", "out.gguf"}) == ErrorKind::wrong_use);
+  CHECK(refusal({"quantize", "nowhere", "out.gguf", "--type", "q6_k"}) == ErrorKind::not_found);
   CHECK(refusal({"show", "nowhere"}) == ErrorKind::not_found);
   CHECK(refusal({"run", "--raw", "--think", "x"}) == ErrorKind::wrong_use);
   CHECK(std::get<TokenizeOptions>(parse({"tokenize", "--decode", "--special"}).value()).decode);

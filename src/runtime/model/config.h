@@ -73,6 +73,8 @@ struct ModelConfig {
   std::vector<LayerConfig> layers;
   // Inverse frequencies, one per pair (i, i + head_dim/2); 0: the pair does not rotate. By AttentionKind.
   std::vector<float> rope_sliding, rope_full;
+  // What those were made from, for writing a file anew: 1 / base^(2i / head_dim) / factor.
+  double rope_base_sliding = 1e4, rope_base_full = 1e6, rope_factor_full = 1;
   std::optional<VisionConfig> vision;
   std::optional<AudioConfig> audio;
   SpecialTokens tokens;

@@ -100,6 +100,9 @@ Result<void> read_ropes(const Keys& keys, bool gemma4, int32_t head_dim, int32_t
   if (!(base > 0) || !(base_sliding > 0) || !(factor >= 0) || !std::isfinite(base) || !std::isfinite(base_sliding) ||
       !std::isfinite(factor))
     return malformed("rope keys", "bases and a factor above 0", fmt::format("{}, {}, {}", base, base_sliding, factor));
+  config.rope_base_sliding = base_sliding;
+  config.rope_base_full = base;
+  config.rope_factor_full = factor > 0 ? factor : 1;
   const bool divisors = keys.gguf.tensors().find("rope_freqs.weight") != nullptr;
   const int32_t rotated = gemma4 && !divisors ? head_dim / 8 : head_dim / 2;
   config.rope_full = rope_frequencies(head_dim, rotated, base, factor > 0 ? factor : 1);

@@ -190,6 +190,8 @@ Result<void> read_ropes(const Json& text, bool gemma4, ModelConfig& config, cons
     if (layer == config.layers.end()) continue;
     if (layer->head_dim > 4096) return malformed(where, "a head size of at most 4096", std::to_string(layer->head_dim));
     LAPIDARY_TRY(const Rope rope, rope_of(text, kind, gemma4, where));
+    (kind == AttentionKind::full ? config.rope_base_full : config.rope_base_sliding) = rope.base;
+    if (kind == AttentionKind::full) config.rope_factor_full = rope.factor;
     auto& frequencies = kind == AttentionKind::full ? config.rope_full : config.rope_sliding;
     const auto rotated = static_cast<int32_t>(layer->head_dim * rope.partial / 2);
     frequencies = rope_frequencies(layer->head_dim, rotated, rope.base, rope.factor);

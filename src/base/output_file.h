@@ -1,0 +1,36 @@
+// A file that appears complete or not at all: it is written without a name (or, where the file system knows no such
+// files, under another one) in the same folder, and takes its own name, in place of what had it, when all is on disk.
+// Whatever ends the program before, a file without a name is gone with it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+
+namespace lapidary {
+
+class OutputFile {
+ public:
+  // Checks that the disk has room for `bytes` and makes the file that has no name yet. Errors: io, or limit if there is
+  // no room.
+  static Result<OutputFile> create(const std::string& path, uint64_t bytes);
+  // Removes what was written, unless commit() succeeded.
+  ~OutputFile();
+  OutputFile(OutputFile&& other) noexcept;
+  OutputFile& operator=(OutputFile&&) = delete;
+
+  Result<void> write_at(uint64_t offset, std::span<const std::byte> bytes);
+  // To disk, and to its own name. Nothing may be written afterwards.
+  Result<void> commit();
+
+ private:
+  OutputFile(std::string path, std::string temporary, bool named, int descriptor);
+  std::string path_, temporary_;
+  bool named_ = false;  // `temporary_` exists
+  int descriptor_ = -1;
+};
+
+}  // namespace lapidary
