@@ -22,7 +22,7 @@ ALLOWED = {
     "runtime/media": ["base"],
     "runtime/model": ["base", "runtime/tensor", "runtime/formats", "runtime/kernels", "runtime/media"],
     "runtime/engine": ["base", "runtime/formats", "runtime/kernels", "runtime/media", "runtime/model", "runtime/tokenizer"],
-    "runtime/quantize": ["base", "runtime/tensor", "runtime/formats", "runtime/model", "runtime/tokenizer"],
+    "runtime/quantize": ["base", "runtime/tensor", "runtime/formats", "runtime/model", "runtime/tokenizer", "runtime/engine"],
     "runtime/bench": ["base", "runtime/engine"],
     "runtime/chat": ["base", "runtime/engine", "runtime/media", "runtime/tokenizer"],
     "app/cli": ["base", "runtime/bench", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/kernels", "runtime/quantize", "runtime/tensor"],

@@ -85,6 +85,13 @@ class Quantize(unittest.TestCase):
         self.assertLess(divergences[1], divergences[4])
         self.assertLess(divergences[4], 0.15)
 
+    def test_calibration(self):
+        _, plain = self.quantize("q4_0")
+        out, result = self.quantize("q4_0", "--calibrate", "docs/gemma4.md")
+        self.assertIn("KL divergence", result.stdout)
+        self.assertNotEqual(plain.stdout, result.stdout)
+        self.assertEqual(run("quantize", SPARK, out, "--type", "q4_0", "--calibrate", "/nowhere").returncode, 3)
+
     def test_refusals(self):
         q4_0, _ = self.quantize("q4_0", "--no-check")
         before = sorted(os.listdir(self.folder))

@@ -1,9 +1,11 @@
 // quantize: a model with fewer bits a weight, and what that costs.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
+#include "base/mapped_file.h"
 #include "base/system.h"
 #include "base/terminal.h"
 #include "cli/commands.h"
@@ -36,7 +38,7 @@ constexpr std::string_view check_text =
     "Question: What is the capital of France, and on which river does it stand?\nAnswer: The capital of France is "
     "Paris, "
     "and it stands on the Seine.";
-constexpr int64_t check_tokens_max = 256;
+constexpr int64_t check_tokens_max = 256, calibration_tokens_max = 2048;
 
 std::string duration(double seconds) {
   if (seconds < 90) return fmt::format("{:.0f} s", std::max(1.0, seconds));
@@ -118,11 +120,39 @@ Result<OpenedEngine> open_text_model(const std::string& path, int32_t threads, C
   return open_engine({path, ""}, choice, console);
 }
 
+// Seconds that `tokens` tokens take in pieces of a chunk, each of which reads the source, with float arithmetic.
+double seconds_to_read(double bytes, double weights, int64_t tokens, int threads) {
+  return bytes / 1.5e9 * std::ceil(static_cast<double>(tokens) / 256) +
+         2 * weights * static_cast<double>(tokens) / (2e10 * threads);
+}
+
+Result<Importance> calibrate(const QuantizeOptions& options, const ModelSource& source, int threads, Console& console) {
+  constexpr uint64_t text_bytes_max = 64 << 20;
+  LAPIDARY_TRY(const std::string text, read_file(options.calibrate, text_bytes_max));
+  LAPIDARY_TRY(const OpenedEngine opened, open_text_model(options.input, options.threads, console));
+  std::vector<int32_t> ids;
+  opened.engine->model().tokenizer().encode(std::string_view(text).substr(0, 64 * calibration_tokens_max),
+                                            SpecialParsing::off, ids);
+  if (static_cast<int64_t>(ids.size()) > calibration_tokens_max) ids.resize(calibration_tokens_max);
+  if (ids.size() < 16) return fail(ErrorKind::wrong_use, options.calibrate, "the text is too short to learn from");
+  double bytes = 0;
+  for (const auto& file : source.files().files) bytes += static_cast<double>(file->bytes().size());
+  const double seconds = seconds_to_read(bytes, static_cast<double>(source.config().parameters),
+                                         static_cast<int64_t>(ids.size()), threads);
+  if (seconds >= 5)
+    console.warn(
+        fmt::format("learning from {} tokens which weights count takes about {}", ids.size(), duration(seconds)));
+  ProgressLine line(console, true);
+  return measure_importance(*opened.engine, ids, [&](int64_t done, int64_t total) {
+    line.show("learning", done, total);
+    return !interrupt_flag();
+  });
+}
+
 // KL divergence and agreement on the short text. Maps the source whole.
 Result<void> compare(const QuantizeOptions& options, const QuantizePlan& plan, int threads, Console& console) {
-  // Both are read once, the source with float arithmetic.
-  const double seconds = static_cast<double>(plan.source_bytes + plan.file_bytes) / 1.5e9 +
-                         2 * weights_of(plan) * check_tokens_max / (2e10 * threads);
+  const double seconds = seconds_to_read(static_cast<double>(plan.source_bytes + plan.file_bytes), weights_of(plan),
+                                         check_tokens_max, threads);
   if (seconds >= 5)
     console.warn(fmt::format("comparing with the source on a short text takes about {} (--no-check leaves it out)",
                              duration(seconds)));
@@ -156,9 +186,14 @@ Result<void> quantize(const QuantizeOptions& options, Console& console) {
   LAPIDARY_TRY(const ModelSource source, ModelSource::open(options.input));
   LAPIDARY_CHECK(refuse_same_file(options, source));
   LAPIDARY_CHECK(refuse_requantizing(options, source, console));
-  LAPIDARY_TRY(const QuantizePlan plan, plan_quantization(source, *type));
+  const int threads = options.threads > 0 ? options.threads : physical_cores();
+  Importance importance;
+  if (!options.calibrate.empty()) {
+    LAPIDARY_TRY(importance, calibrate(options, source, threads, console));
+  }
+  LAPIDARY_TRY(const QuantizePlan plan, plan_quantization(source, *type, &importance));
   say_lattice(plan, console);
-  ThreadPool pool(options.threads > 0 ? options.threads : physical_cores());
+  ThreadPool pool(threads);
   LAPIDARY_CHECK(write_file(plan, source, options.output, pool, console));
   console.print(fmt::format(
       "{}: {}, {:.2f} bits a weight, in {}\n", options.output, format_bytes(static_cast<double>(plan.file_bytes)),

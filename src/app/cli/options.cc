@@ -398,6 +398,8 @@ Result<Command> parse_quantize(const std::vector<std::string>& words, const File
   verb.word("OUT", output, "the file to write");
   verb.text("--type", options.type, "T",
             "q8_0, q6_k, q5_k_m, q4_k_m or q4_0 (also bf16, f16); bits a weight: 8.5, 6.6, 5.7, 4.9, 4.6");
+  verb.text("--calibrate", options.calibrate, "F",
+            "a text that shows which weights count more (its first 2048 tokens)");
   verb.flag("--requantize", options.requantize, "although the weights were quantised before, to less than 8 bits");
   verb.flag("--no-check", options.no_check, "leave the comparison out");
   verb.number("-t,--threads", options.threads, int32_t{1}, int32_t{1024}, "N", "threads; default: one a physical core");

@@ -95,7 +95,7 @@ struct BenchOptions {
 };
 
 struct QuantizeOptions {
-  std::string input, output, type;
+  std::string input, output, type, calibrate;
   int32_t threads = 0;  // 0: one a physical core
   bool requantize = false, no_check = false;
 };

@@ -355,6 +355,8 @@ void Decoder::multiply(const float* x, int64_t columns, std::initializer_list<Pr
 }
 
 void Decoder::multiply_rows(const float* x, int32_t rows, int64_t columns, std::initializer_list<Product> products) {
+  if (product_observer_)
+    for (const Product& product : products) product_observer_(*product.weights, x, rows);
   ActivationRows activations{rows, columns, x};
   bool quantize = false;
   for (const Product& product : products) quantize = quantize || is_quantized(product.weights->dtype);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <initializer_list>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -36,6 +37,10 @@ struct BatchSegment {
 // hidden].
 using HiddenObserver = std::function<void(int32_t index, const float* hidden, int32_t rows)>;
 
+// Called before a product with what the weights, one of the model's own matrices, are multiplied with: [rows,
+// weights.columns].
+using ProductObserver = std::function<void(const TensorView& weights, const float* x, int32_t rows)>;
+
 struct ForwardRequest {
   std::span<const BatchSegment> segments;
   std::span<const int32_t> logit_rows;  // indices into all rows of the batch, ascending
@@ -54,6 +59,9 @@ class Decoder {
   // Runs one batch through all layers and commits it to the caches. A row's result depends on its own sequence only,
   // and not on how it was cut into calls: see ops.h.
   Result<void> forward(const ForwardRequest& request);
+
+  // Every product of the passes to come is shown to `observer`; an empty one ends that.
+  void observe_products(ProductObserver observer) { product_observer_ = std::move(observer); }
 
   // What forward() keeps allocated for `rows` rows of which `logit_rows` get logits (which the caller holds).
   static uint64_t working_bytes(const ModelConfig& config, int64_t rows);
@@ -92,6 +100,7 @@ class Decoder {
   const ModelWeights& weights_;
   const Kernels& kernels_;
   ThreadPool& pool_;
+  ProductObserver product_observer_;
 
   std::vector<Place> places_;
   std::vector<Rows> blocks_;  // rows that attend together

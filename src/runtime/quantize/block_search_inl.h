@@ -530,7 +530,22 @@ struct Q6Block {
 struct Q6Values {
   Values<part_values> x[part_count], w[part_count];
   float extreme[part_count];
+  float wanted[part_count];  // the best scale of each part by itself
 };
+
+// The scale that is best for a part if it may be any number.
+inline float search_part_scale(const Values<part_values>& x, const Values<part_values>& w, float extreme) {
+  Best best;
+  if (extreme == 0) return 0;
+  best.error = squared_error<part_values>(x, w, 0, -32, 31);
+  const float ends[2] = {-32, 31};
+  for (const float end : ends)
+    for (int step = -4; step <= 4; ++step) {
+      const float inverse = end * (1 + 0.008F * static_cast<float>(step)) / extreme;
+      consider<part_values>(x, w, fitted_scale<part_values>(x, w, inverse, -32, 31), -32, 31, best);
+    }
+  return best.scale;
+}
 
 inline void choose_scales(const Q6Values& values, Q6Block& block) {
   block.error = 0;
@@ -540,18 +555,20 @@ inline void choose_scales(const Q6Values& values, Q6Block& block) {
     block.scales[part] = 0;
     // From where the largest value lies on code 34 to where it lies on code 27, on either side of zero.
     const float unit = block.d > 0 ? values.extreme[part] / block.d : 0;
+    const auto consider_scale = [&](float scale) {
+      if (scale < -128 || scale > 127) return;
+      const float error = squared_error<part_values>(x, w, block.d * scale, -32, 31);
+      if (error >= best) return;
+      best = error;
+      block.scales[part] = static_cast<int>(scale);
+    };
+    const float near = block.d > 0 ? nearest(values.wanted[part] / block.d) : 0;
+    for (int step = -1; step <= 1; ++step) consider_scale(near + static_cast<float>(step));
     for (int side = -1; side <= 1; side += 2) {
       const float towards = unit < 0 ? -static_cast<float>(side) : static_cast<float>(side);
       const float first = nearest(magnitude(unit) / 34), last = nearest(magnitude(unit) / 27);
       const float step = larger(1, nearest((last - first) / 9));
-      for (float size = first; size <= last; size += step) {
-        const float scale = towards * size;
-        if (scale < -128 || scale > 127) continue;
-        const float error = squared_error<part_values>(x, w, block.d * scale, -32, 31);
-        if (error >= best) continue;
-        best = error;
-        block.scales[part] = static_cast<int>(scale);
-      }
+      for (float size = first; size <= last; size += step) consider_scale(towards * size);
     }
     block.error += best;
   }
@@ -576,21 +593,28 @@ void quantize_q6_k(const float* x, const float* given, int64_t columns, uint8_t*
   float codes[part_values];
   for (int64_t begin = 0; begin < columns; begin += large, out += 210) {
     Q6Values values;
-    float extreme = 0;
+    float extreme = 0, scale_max = 0;
     for (int part = 0; part < part_count; ++part) {
       const int64_t first = begin + part_values * part;
       values.x[part] = load<part_values>(x + first);
       values.w[part] = block_weights<part_values>(given, first, x + first);
       values.extreme[part] = largest<part_values>(x + first);
+      values.wanted[part] = search_part_scale(values.x[part], values.w[part], values.extreme[part]);
       extreme = larger(extreme, magnitude(values.extreme[part]));
+      scale_max = larger(scale_max, magnitude(values.wanted[part]));
     }
+    // From two starts: room for the largest scale to grow, or none, as blocks have that were of this type before.
     Q6Block best;
-    best.d = rounded_to_half(extreme / (28 * 127));
-    choose_scales(values, best);
-    Q6Block next = best;
-    refit(values, next);
-    choose_scales(values, next);
-    if (next.error < best.error) best = next;
+    best.error = -1;
+    for (const float d : {extreme / (28 * 127), scale_max / 128}) {
+      Q6Block next;
+      next.d = rounded_to_half(d);
+      choose_scales(values, next);
+      if (best.error < 0 || next.error < best.error) best = next;
+      refit(values, next);
+      choose_scales(values, next);
+      if (next.error < best.error) best = next;
+    }
     memset(out, 0, 210);
     put_half(out + 208, best.d);
     for (int part = 0; part < part_count; ++part) {

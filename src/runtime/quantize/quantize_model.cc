@@ -154,6 +154,7 @@ class Writer {
     if (!verbatim && quantize == nullptr)
       return fail(ErrorKind::unsupported, "tensor " + source.name,
                   fmt::format("{} cannot be written", dtype_info(tensor.dtype).name));
+    const float* weights = tensor.column_weights == nullptr ? nullptr : tensor.column_weights->data();
     std::atomic<int64_t> bad_row = -1;
     pool_.run(count, 1, [&](int64_t begin, int64_t end) {
       std::vector<float> values(static_cast<size_t>(columns)), scratch;
@@ -165,7 +166,7 @@ class Writer {
         }
         read_row(source, first + i, scratch, values.data());
         if (!all_finite(values.data(), columns)) bad_row = first + i;
-        quantize(values.data(), nullptr, columns, out);
+        quantize(values.data(), weights, columns, out);
       }
     });
     if (bad_row >= 0)
@@ -209,12 +210,16 @@ class Writer {
 
 }  // namespace
 
-Result<QuantizePlan> plan_quantization(const ModelSource& source, QuantizedType type) {
+Result<QuantizePlan> plan_quantization(const ModelSource& source, QuantizedType type, const Importance* importance) {
   QuantizePlan plan;
   plan.type = type;
   find_lattice(source, plan);
   for (const SourceTensor& tensor : source.model().tensors) {
-    QuantizePlan::Tensor planned{&tensor, DType::f32, 0};
+    QuantizePlan::Tensor planned{&tensor, DType::f32, 0, nullptr};
+    if (importance != nullptr)
+      if (const auto found = importance->find(tensor.name);
+          found != importance->end() && static_cast<int64_t>(found->second.size()) == tensor.columns())
+        planned.column_weights = &found->second;
     if (tensor.kept) {
       planned.dtype = *tensor.kept;
     } else if (tensor.shape.size() != 1) {
@@ -233,7 +238,7 @@ Result<QuantizePlan> plan_quantization(const ModelSource& source, QuantizedType 
 QuantizePlan plan_projector(const SourceFile& projector) {
   QuantizePlan plan;
   for (const SourceTensor& tensor : projector.tensors)
-    plan.tensors.push_back({&tensor, tensor.kept.value_or(DType::f32), 0});
+    plan.tensors.push_back({&tensor, tensor.kept.value_or(DType::f32), 0, nullptr});
   lay_out(projector.keys, plan);
   return plan;
 }

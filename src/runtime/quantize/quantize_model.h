@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "base/thread_pool.h"
+#include "quantize/importance.h"
 #include "quantize/model_source.h"
 #include "quantize/recipe.h"
 
@@ -18,7 +19,8 @@ struct QuantizePlan {
   struct Tensor {
     const SourceTensor* source = nullptr;
     DType dtype = DType::f32;
-    uint64_t offset = 0;  // in the file
+    uint64_t offset = 0;                                 // in the file
+    const std::vector<float>* column_weights = nullptr;  // one a column
   };
   QuantizedType type = QuantizedType::q4_0;
   std::string header;
@@ -28,8 +30,10 @@ struct QuantizePlan {
   bool head_lattice = false;  // so was the embedding
 };
 
-// Types and places of the model's tensors. Reads a sample of the weights, to find out about the lattice.
-Result<QuantizePlan> plan_quantization(const ModelSource& source, QuantizedType type);
+// Types and places of the model's tensors. Reads a sample of the weights, to find out about the lattice. `importance`:
+// null, or what must outlive the plan.
+Result<QuantizePlan> plan_quantization(const ModelSource& source, QuantizedType type,
+                                       const Importance* importance = nullptr);
 // The same for the projector, which keeps its precision.
 QuantizePlan plan_projector(const SourceFile& projector);
 

@@ -193,6 +193,52 @@ TEST_CASE("weights on a lattice are found, and Q4_0 keeps them exactly") {
   CHECK(error < 1e-5 * size);  // the rounding to 16 bits; a new scale would leave 5e-3
 }
 
+TEST_CASE("what a text shows to count is nearer afterwards") {
+  const TemporaryFolder folder;
+  EngineOptions options;
+  options.threads = 1;
+  auto engine = Engine::create(std::shared_ptr<const LoadedModel>(loaded(spark)), options);
+  REQUIRE(engine);
+  std::vector<int32_t> text;
+  for (int i = 0; i < 700; ++i) text.push_back(300 + i * 37 % 900);
+  const auto importance = measure_importance(**engine, text, {});
+  REQUIRE(importance);
+  CHECK(importance->size() == 6 * 7 - 1 + 1);  // the last layer has no V, but there is the head
+  const auto& weights = importance->at("blk.2.ffn_down.weight");
+  REQUIRE(weights.size() == 768);
+  double total = 0;
+  for (const float weight : weights) {
+    CHECK(weight > 0.01F);
+    total += weight;
+  }
+  CHECK(total == doctest::Approx(768).epsilon(0.01));
+  const auto source = ModelSource::open(spark);
+  REQUIRE(source);
+  const auto plain = plan_quantization(*source, QuantizedType::q4_0);
+  const auto weighted = plan_quantization(*source, QuantizedType::q4_0, &*importance);
+  REQUIRE(plain);
+  REQUIRE(weighted);
+  ThreadPool pool(1);
+  const auto error_of = [&](const QuantizePlan& plan, const char* name) {
+    const std::string path = (folder.path() / name).string();
+    REQUIRE(write_quantized(plan, source->files(), path, pool, {}));
+    const auto model = loaded(path), original = loaded(spark);
+    const TensorView &x = original->weights().layers[2].down, &y = model->weights().layers[2].down;
+    std::vector<float> p(768), q(768);
+    double error = 0;
+    for (int64_t row = 0; row < x.rows; ++row) {
+      dequantize_row(x, row, p.data());
+      dequantize_row(y, row, q.data());
+      for (size_t i = 0; i < 768; ++i) error += weights[i] * std::pow(static_cast<double>(p[i]) - q[i], 2);
+    }
+    return error;
+  };
+  CHECK(error_of(*weighted, "weighted.gguf") < 0.9 * error_of(*plain, "plain.gguf"));
+  const auto stopped = measure_importance(**engine, text, [](int64_t, int64_t) { return false; });
+  REQUIRE(!stopped);
+  CHECK(stopped.error().kind == ErrorKind::cancelled);
+}
+
 TEST_CASE("an interrupted write leaves nothing, and the file that was there before") {
   const TemporaryFolder folder;
   const std::string path = folder.write("model.gguf", "before");

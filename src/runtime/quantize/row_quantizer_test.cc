@@ -173,7 +173,7 @@ TEST_CASE("every instruction set gives the same bytes") {
 
 TEST_CASE("types that are not written have no quantiser, the plain ones round to nearest") {
   for (const DType dtype : {DType::q4_1, DType::q3_k, DType::iq4_nl, DType::iq4_xs})
-    CHECK(row_quantizer(dtype) == nullptr);
+    CHECK((row_quantizer(dtype) == nullptr));
   const std::vector<float> x = gaussian(64, 1, 9);
   CHECK(there_and_back(DType::f32, x) == x);
   for (size_t i = 0; i < x.size(); ++i) {
