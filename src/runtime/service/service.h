@@ -120,6 +120,7 @@ struct ModelInfo {
   bool sees = false, hears = false, thinks = false, calls_tools = false;
   double expires_seconds = 0;  // until it leaves, if loaded; < 0: never
   uint64_t memory_bytes = 0;
+  SamplerOptions sampler;  // what the model's file advises, for requests that say nothing
 };
 
 struct ServiceState {
