@@ -25,6 +25,7 @@ ALLOWED = {
     "runtime/quantize": ["base", "runtime/tensor", "runtime/formats", "runtime/model", "runtime/tokenizer", "runtime/engine"],
     "runtime/bench": ["base", "runtime/engine"],
     "runtime/chat": ["base", "runtime/engine", "runtime/media", "runtime/tokenizer"],
+    "runtime/service": ["base", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/model", "runtime/tensor", "runtime/tokenizer"],
     "app/cli": ["base", "runtime/bench", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/kernels", "runtime/quantize", "runtime/tensor"],
 }
 # headers that one folder wraps for all the others, and those that none may include

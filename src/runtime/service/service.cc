@@ -1,0 +1,119 @@
+// Requests come in by submit(), are read (rendered, tokenised, media decoded) on two threads and computed on a third.
+#include "service/service.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "base/system.h"
+#include "service/job_queue.h"
+#include "service/model_shelf.h"
+#include "service/prompt_reader.h"
+#include "service/scheduler.h"
+
+namespace lapidary {
+namespace {
+
+class ServiceThreads final : public Service {
+ public:
+  ServiceThreads(ServiceOptions options, std::unique_ptr<ModelShelf> shelf)
+      : options_(std::move(options)),
+        shelf_(std::move(shelf)),
+        queue_(std::make_shared<JobQueue>(options_.slots, options_.queue_max)) {
+    // An hour of sound that the background sent does not keep a question from being read.
+    for (const bool only_interactive : {true, false})
+      reading_threads_.emplace_back([this, only_interactive] {
+        while (JobPointer job = queue_->next_to_read(only_interactive)) {
+          if (!job->stopped()) read(*job);
+          queue_->was_read(std::move(job));
+        }
+      });
+    engine_thread_ = std::thread([this] { Scheduler(options_, *shelf_, *queue_).run(); });
+  }
+
+  ~ServiceThreads() override {
+    queue_->end();
+    for (std::thread& thread : reading_threads_) thread.join();
+    engine_thread_.join();
+  }
+
+  Result<Ticket> submit(GenerateRequest request, GenerateSink sink, double* retry_after_seconds) override {
+    LAPIDARY_TRY(const size_t model, shelf_->find(request.model));
+    auto job = std::make_shared<Job>();
+    job->request = std::move(request);
+    job->sink = std::move(sink);
+    job->model = model;
+    job->submitted_seconds = monotonic_seconds();
+    LAPIDARY_CHECK(queue_->push(job, retry_after_seconds));
+    // The queue outlives the service as long as there are tickets.
+    return Ticket([job, queue = queue_] {
+      job->cancelled = true;
+      queue->ring();
+    });
+  }
+
+  Result<std::vector<int32_t>> prompt_ids(const GenerateRequest& request) override {
+    LAPIDARY_TRY(const auto opened, open(request.model));
+    LAPIDARY_TRY(ReadPrompt read, read_prompt(request, *opened, 0));
+    return std::move(read.decoded.ids);
+  }
+
+  Result<std::string> prompt_text(const GenerateRequest& request) override {
+    LAPIDARY_TRY(const auto opened, open(request.model));
+    return read_prompt_text(request, *opened);
+  }
+
+  Result<std::vector<int32_t>> tokenize(const std::string& model, std::string_view text, bool special) override {
+    LAPIDARY_TRY(const auto opened, open(model));
+    return opened->tokenizer().encode(text, special ? SpecialParsing::on : SpecialParsing::off);
+  }
+
+  Result<std::string> detokenize(const std::string& model, const std::vector<int32_t>& ids) override {
+    LAPIDARY_TRY(const auto opened, open(model));
+    return opened->tokenizer().decode(ids, SpecialParsing::on);
+  }
+
+  std::vector<ModelInfo> models() override {
+    std::vector<ModelInfo> all;
+    for (size_t i = 0; i < shelf_->size(); ++i) all.push_back(shelf_->info_now(i));
+    return all;
+  }
+
+  Result<ModelInfo> model(const std::string& name) override {
+    LAPIDARY_TRY(const size_t model, shelf_->find(name));
+    return shelf_->info_now(model);
+  }
+
+  ServiceState state() override { return queue_->state(); }
+  void drain(double seconds) override { queue_->drain(seconds); }
+
+ private:
+  Result<std::shared_ptr<const LoadedModel>> open(const std::string& name) {
+    LAPIDARY_TRY(const size_t model, shelf_->find(name));
+    return shelf_->open(model);
+  }
+
+  void read(Job& job) {
+    auto opened = shelf_->open(job.model);
+    if (!opened) {
+      job.read = std::unexpected(std::move(opened).error());
+      return;
+    }
+    job.opened = std::move(*opened);
+    job.read = read_prompt(job.request, *job.opened, shelf_->info(job.model).context);
+  }
+
+  const ServiceOptions options_;
+  const std::unique_ptr<ModelShelf> shelf_;
+  const std::shared_ptr<JobQueue> queue_;
+  std::vector<std::thread> reading_threads_;
+  std::thread engine_thread_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Service>> Service::start(ServiceOptions options) {
+  LAPIDARY_TRY(auto shelf, ModelShelf::create(options));
+  return std::make_unique<ServiceThreads>(std::move(options), std::move(shelf));
+}
+
+}  // namespace lapidary
