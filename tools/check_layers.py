@@ -24,7 +24,7 @@ ALLOWED = {
     "runtime/engine": ["base", "runtime/formats", "runtime/kernels", "runtime/media", "runtime/model", "runtime/tokenizer"],
     "runtime/chat": ["base", "runtime/engine", "runtime/media", "runtime/tokenizer"],
     "runtime/service": ["base", "runtime/chat", "runtime/engine", "runtime/tensor", "runtime/tokenizer"],
-    "app/serve": ["base", "runtime/chat", "runtime/service"],
+    "app/serve": ["base", "runtime/chat", "runtime/media", "runtime/service"],
     "app/cli": ["app/serve", "base", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/kernels", "runtime/service", "runtime/tensor"],
 }
 # headers that one folder wraps for all the others, and those that none may include

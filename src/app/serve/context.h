@@ -8,6 +8,7 @@
 #include "serve/generation.h"
 #include "serve/http_server.h"
 #include "serve/keys.h"
+#include "serve/response_store.h"
 #include "service/service.h"
 
 namespace lapidary {
@@ -19,7 +20,8 @@ struct Context {
   KeyStore& keys;
   std::string version;
   double started_seconds = 0;
-  Generations generations;            // the loop's thread
+  Generations generations;  // the loop's thread
+  ResponseStore responses;
   std::atomic<uint64_t> requests{0};  // HTTP requests that passed the guard
   std::atomic<uint64_t> refusals{0};  // and those that did not
   std::atomic<bool> draining{false};

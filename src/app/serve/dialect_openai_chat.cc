@@ -179,12 +179,10 @@ ApiResult<void> read_settings(const Fields& fields, ChatSettings& settings) {
 ApiResult<GenerationPlan> plan_chat(Context& context, const HttpRequest& http) {
   LAPIDARY_TRY(const OrderedJson body, parse_body(http.body));
   const Fields fields(body, "");
-  GenerateRequest request;
   LAPIDARY_TRY(const auto name, fields.text("model"));
-  request.model = name.value_or("");
-  const auto model = context.service.model(request.model);
-  if (!model) return std::unexpected(submission_error(model.error(), 0));
-  LAPIDARY_TRY(request.request_class, request_class(http));
+  LAPIDARY_TRY(RequestStart start, start_request(context, http, name.value_or("")));
+  GenerateRequest& request = start.request;
+  const ModelInfo& model = start.model;
   ChatSettings settings;
   LAPIDARY_CHECK(read_settings(fields, settings));
   const OrderedJson* messages = fields.find("messages");
@@ -196,11 +194,11 @@ ApiResult<GenerationPlan> plan_chat(Context& context, const HttpRequest& http) {
   LAPIDARY_CHECK(read_tool_choice(fields, request.conversation));
   LAPIDARY_CHECK(read_response_format(fields));
   LAPIDARY_CHECK(read_thinking(fields, request.conversation));
-  LAPIDARY_CHECK(read_sampling(fields, *model, request.options.sampler));
+  LAPIDARY_CHECK(read_sampling(fields, model, request.options.sampler));
   LAPIDARY_CHECK(read_limits(fields, request));
   LAPIDARY_CHECK(read_logprobs(fields, settings, request));
   settings.id = new_id("chatcmpl-");
-  settings.model = model->name;
+  settings.model = model.name;
   settings.created = unix_seconds();
   GenerationPlan plan;
   for (size_t i = 0; i < settings.choices; ++i) {

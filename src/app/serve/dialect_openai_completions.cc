@@ -193,21 +193,19 @@ ApiResult<CompletionSettings> read_settings(const Fields& fields, GenerateReques
 ApiResult<GenerationPlan> plan_completion(Context& context, const HttpRequest& http) {
   LAPIDARY_TRY(const OrderedJson body, parse_body(http.body));
   const Fields fields(body, "");
-  GenerateRequest request;
-  request.options.raw = true;
   LAPIDARY_TRY(const auto name, fields.text("model"));
-  request.model = name.value_or("");
-  const auto model = context.service.model(request.model);
-  if (!model) return std::unexpected(submission_error(model.error(), 0));
-  LAPIDARY_TRY(request.request_class, request_class(http));
+  LAPIDARY_TRY(RequestStart start, start_request(context, http, name.value_or("")));
+  GenerateRequest& request = start.request;
+  const ModelInfo& model = start.model;
+  request.options.raw = true;
   LAPIDARY_TRY(CompletionSettings settings, read_settings(fields, request));
   LAPIDARY_TRY(std::vector<RawPrompt> prompts, read_prompts(fields));
-  LAPIDARY_CHECK(read_sampling(fields, *model, request.options.sampler));
+  LAPIDARY_CHECK(read_sampling(fields, model, request.options.sampler));
   LAPIDARY_TRY(request.options.tokens_max, read_tokens_max(fields, "max_tokens"));
   if (request.options.tokens_max == 0) request.options.tokens_max = tokens_default;
   LAPIDARY_TRY(request.options.stop_strings, read_stops(fields, "stop"));
   settings.id = new_id("cmpl-");
-  settings.model = model->name;
+  settings.model = model.name;
   settings.created = unix_seconds();
   settings.prompts = prompts.size();
   GenerationPlan plan;
@@ -230,14 +228,21 @@ void handle_completions(Context& context, const std::shared_ptr<Exchange>& excha
 
 void handle_models(Context& context, const std::shared_ptr<Exchange>& exchange) {
   OrderedJson list = OrderedJson::array();
-  for (const ModelInfo& model : context.service.models()) list.push_back(openai_model(model));
-  answer(exchange, OrderedJson{{"object", "list"}, {"data", std::move(list)}});
+  for (const ModelInfo& model : context.service.models()) list.push_back(model_for_all(model));
+  const OrderedJson first = list.empty() ? OrderedJson() : list.front()["id"],
+                    last = list.empty() ? OrderedJson() : list.back()["id"];
+  answer(exchange, OrderedJson{{"object", "list"},
+                               {"data", list},
+                               {"models", list},
+                               {"has_more", false},
+                               {"first_id", first},
+                               {"last_id", last}});
 }
 
 void handle_model(Context& context, const std::shared_ptr<Exchange>& exchange) {
   const auto model = context.service.model(exchange->request().parameter);
   if (!model) return answer(exchange, std::unexpected(submission_error(model.error(), 0)));
-  answer(exchange, openai_model(*model));
+  answer(exchange, model_for_all(*model));
 }
 
 }  // namespace lapidary

@@ -19,19 +19,23 @@ void Generations::ping_silent(double silent_seconds) {
   }
 }
 
-void Generation::start(Service& service, Generations& registry, std::shared_ptr<Exchange> exchange,
-                       GenerationPlan plan) {
-  const std::shared_ptr<Generation> generation(new Generation(registry, std::move(exchange), std::move(plan)));
-  generation->submit(service);
+std::shared_ptr<Generation> Generation::start(Service& service, Generations& registry,
+                                              std::shared_ptr<Exchange> exchange, GenerationPlan plan) {
+  const size_t at_once = plan.at_once;
+  const std::shared_ptr<Generation> generation(new Generation(service, registry, std::move(exchange), std::move(plan)));
+  for (size_t i = 0; i < at_once; ++i) generation->submit_next();
+  if (!generation->finished_) generation->exchange_->on_gone([generation] { generation->cancel(); });
+  return generation;
 }
 
-Generation::Generation(Generations& registry, std::shared_ptr<Exchange> exchange, GenerationPlan plan)
-    : registry_(&registry),
+Generation::Generation(Service& service, Generations& registry, std::shared_ptr<Exchange> exchange, GenerationPlan plan)
+    : service_(&service),
+      registry_(&registry),
       exchange_(std::move(exchange)),
       translator_(std::move(plan.translator)),
       requests_(std::move(plan.requests)),
       ended_(requests_.size()),
-      running_(requests_.size()),
+      left_(requests_.size()),
       tells_progress_(exchange_->request().header("x-lapidary-progress") == "1"),
       last_sent_seconds_(monotonic_seconds()) {
   registry_->running_.insert(this);
@@ -39,24 +43,21 @@ Generation::Generation(Generations& registry, std::shared_ptr<Exchange> exchange
 
 Generation::~Generation() { registry_->running_.erase(this); }
 
-void Generation::submit(Service& service) {
-  const auto self = shared_from_this();
-  for (size_t choice = 0; choice < requests_.size() && !finished_; ++choice) {
-    double retry_after_seconds = 0;
-    auto ticket = service.submit(
-        std::move(requests_[choice]),
-        [self, choice](GenerateEvent&& event) {
-          self->exchange_->post(
-              [self, choice, event = std::move(event)]() mutable { self->on_event(choice, std::move(event)); });
-        },
-        &retry_after_seconds);
-    if (!ticket) {
-      on_error(submission_error(ticket.error(), retry_after_seconds));
-      return;
-    }
+void Generation::submit_next() {
+  if (finished_ || submitted_ == requests_.size()) return;
+  const size_t choice = submitted_++;
+  double retry_after_seconds = 0;
+  auto ticket = service_->submit(
+      std::move(requests_[choice]),
+      [self = shared_from_this(), choice](GenerateEvent&& event) {
+        self->exchange_->post(
+            [self, choice, event = std::move(event)]() mutable { self->on_event(choice, std::move(event)); });
+      },
+      &retry_after_seconds);
+  if (ticket)
     tickets_.push_back(std::move(*ticket));
-  }
-  exchange_->on_gone([self] { self->cancel(); });
+  else
+    on_error(submission_error(ticket.error(), retry_after_seconds));
 }
 
 // The events that are still to come find it finished.
@@ -113,10 +114,11 @@ void Generation::on_event(size_t choice, GenerateEvent&& event) {
   translator_->event(choice, event, out);
   if (last) {
     ended_[choice] = true;
-    if (--running_ == 0) translator_->end(out);
+    if (--left_ == 0) translator_->end(out);
+    submit_next();
   }
   if (translator_->streams()) send(std::move(out));
-  if (running_ == 0) finish();
+  if (left_ == 0) finish();
 }
 
 void Generation::finish() {

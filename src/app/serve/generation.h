@@ -31,32 +31,35 @@ class Generations {
 struct GenerationPlan {
   std::vector<GenerateRequest> requests;  // one a choice
   std::unique_ptr<Translator> translator;
+  size_t at_once = 1000;  // requests that are submitted at the same time; the others follow as these end
 };
 
 class Generation : public std::enable_shared_from_this<Generation> {
  public:
-  static void start(Service& service, Generations& registry, std::shared_ptr<Exchange> exchange, GenerationPlan plan);
+  static std::shared_ptr<Generation> start(Service& service, Generations& registry, std::shared_ptr<Exchange> exchange,
+                                           GenerationPlan plan);
   ~Generation();
+  void cancel();
 
  private:
   friend class Generations;
-  Generation(Generations& registry, std::shared_ptr<Exchange> exchange, GenerationPlan plan);
-  void submit(Service& service);
+  Generation(Service& service, Generations& registry, std::shared_ptr<Exchange> exchange, GenerationPlan plan);
+  void submit_next();
   void on_event(size_t choice, GenerateEvent&& event);
   void on_progress(const ProgressEvent& progress);
   void on_error(const ApiError& error);
   void begin(std::string& out);
   void send(std::string out);
   void finish();
-  void cancel();
 
+  Service* service_;
   Generations* registry_;
   std::shared_ptr<Exchange> exchange_;
   std::unique_ptr<Translator> translator_;
   std::vector<GenerateRequest> requests_;
   std::vector<Ticket> tickets_;
   std::vector<bool> ended_;
-  size_t running_ = 0;
+  size_t left_ = 0, submitted_ = 0;
   bool begun_ = false, finished_ = false, tells_progress_ = false;
   double last_sent_seconds_ = 0;
 };

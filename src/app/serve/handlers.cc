@@ -26,6 +26,16 @@ void run_plan(Context& context, const std::shared_ptr<Exchange>& exchange, Plann
   });
 }
 
+ApiResult<RequestStart> start_request(Context& context, const HttpRequest& http, const std::string& model) {
+  RequestStart start;
+  start.request.model = model;
+  auto found = context.service.model(model);
+  if (!found) return std::unexpected(submission_error(found.error(), 0));
+  start.model = std::move(*found);
+  LAPIDARY_TRY(start.request.request_class, request_class(http));
+  return start;
+}
+
 Result<RequestClass> request_class(const HttpRequest& request) {
   const std::string_view word = request.header("x-lapidary-class");
   if (word.empty()) return request.caller.background ? RequestClass::background : RequestClass::interactive;
@@ -84,7 +94,9 @@ void handle_not_there_yet(Context& /*context*/, const std::shared_ptr<Exchange>&
   const char* what = "this is not available yet";
   if (path.find("mbed") != std::string::npos)
     what = "embeddings are not available: the models that this server runs generate text, and give no embeddings";
-  else if (path.find("image") != std::string::npos)
+  else if (path.starts_with("/api/"))
+    what = "models are files here: start `lapidary serve` with those that it should serve";
+  else if (path.find("image") != std::string::npos || path.ends_with(":predict"))
     what = "pictures cannot be generated: the models that this server runs read them and write text";
   else if (path.find("speech") != std::string::npos)
     what = "speech cannot be generated: the models that this server runs hear it and write text";

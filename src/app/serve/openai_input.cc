@@ -174,23 +174,32 @@ Result<std::vector<OrderedJson>> read_tools(const OrderedJson& list, const std::
   return tools;
 }
 
-uint64_t random_seed() { return std::random_device{}(); }
+SamplerOptions sampler_of(const SamplingWish& wish, const ModelInfo& model) {
+  SamplerOptions sampler = model.sampler;
+  if (wish.temperature || wish.top_p || wish.min_p || wish.top_k) sampler.greedy = false;
+  if (wish.temperature) sampler.temperature = *wish.temperature;
+  if (wish.temperature == 0.0) sampler.greedy = true;
+  if (wish.top_p) sampler.top_p = *wish.top_p;
+  if (wish.min_p) sampler.min_p = *wish.min_p;
+  if (wish.top_k) sampler.top_k = static_cast<int32_t>(std::max<int64_t>(*wish.top_k, 0));
+  sampler.seed = wish.seed ? static_cast<uint64_t>(*wish.seed) : std::random_device{}();
+  return sampler;
+}
+
+Result<SamplingWish> read_wish(const Fields& fields) {
+  SamplingWish wish;
+  LAPIDARY_TRY(wish.temperature, fields.number("temperature", 0, temperature_max));
+  LAPIDARY_TRY(wish.top_p, fields.number("top_p", 0, 1));
+  LAPIDARY_TRY(wish.min_p, fields.number("min_p", 0, 1));
+  LAPIDARY_TRY(wish.top_k, fields.integer("top_k", -1, std::numeric_limits<int32_t>::max()));
+  LAPIDARY_TRY(wish.seed,
+               fields.integer("seed", std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()));
+  return wish;
+}
 
 ApiResult<void> read_sampling(const Fields& fields, const ModelInfo& model, SamplerOptions& sampler) {
-  sampler = model.sampler;
-  LAPIDARY_TRY(const auto temperature, fields.number("temperature", 0, 100));
-  LAPIDARY_TRY(const auto top_p, fields.number("top_p", 0, 1));
-  LAPIDARY_TRY(const auto min_p, fields.number("min_p", 0, 1));
-  LAPIDARY_TRY(const auto top_k, fields.integer("top_k", -1, std::numeric_limits<int32_t>::max()));
-  LAPIDARY_TRY(const auto seed,
-               fields.integer("seed", std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()));
-  if (temperature || top_p || min_p || top_k) sampler.greedy = false;
-  if (temperature) sampler.temperature = *temperature;
-  if (temperature == 0.0) sampler.greedy = true;
-  if (top_p) sampler.top_p = *top_p;
-  if (min_p) sampler.min_p = *min_p;
-  if (top_k) sampler.top_k = static_cast<int32_t>(std::max<int64_t>(*top_k, 0));
-  sampler.seed = seed ? static_cast<uint64_t>(*seed) : random_seed();
+  LAPIDARY_TRY(const SamplingWish wish, read_wish(fields));
+  sampler = sampler_of(wish, model);
   for (const char* key : {"frequency_penalty", "presence_penalty"}) {
     LAPIDARY_TRY(const auto penalty, fields.number(key, -2, 2));
     if (penalty.value_or(0) != 0)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,11 +29,18 @@ Result<std::vector<OrderedJson>> read_tools(const OrderedJson& list, const std::
 // A call's arguments, which come as JSON text.
 Result<OrderedJson> read_arguments(const std::string& text, const std::string& where);
 
-// temperature, top_p, top_k, min_p, seed and, where they are not zero, the refusal of penalties and biases.
-// Starts from what the model advises.
-ApiResult<void> read_sampling(const Fields& fields, const ModelInfo& model, SamplerOptions& sampler);
+// What a request says about sampling.
+struct SamplingWish {
+  std::optional<double> temperature, top_p, min_p;
+  std::optional<int64_t> top_k, seed;  // top_k: -1 or 0 for off
+};
+// The model's advice with the wish over it; a seed is drawn if none is wished.
+SamplerOptions sampler_of(const SamplingWish& wish, const ModelInfo& model);
+inline constexpr double temperature_max = 100;
 
-uint64_t random_seed();
+// temperature, top_p, top_k, min_p, seed and, where they are not zero, the refusal of penalties and biases.
+ApiResult<void> read_sampling(const Fields& fields, const ModelInfo& model, SamplerOptions& sampler);
+Result<SamplingWish> read_wish(const Fields& fields);
 
 // Stop strings: one or several, none empty.
 Result<std::vector<std::string>> read_stops(const Fields& fields, const char* key);

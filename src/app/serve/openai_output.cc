@@ -1,6 +1,9 @@
 #include "serve/openai_output.h"
 
+#include <fmt/chrono.h>
+
 #include <algorithm>
+#include <ctime>
 
 #include "base/utf8.h"
 
@@ -71,14 +74,22 @@ OrderedJson logprobs_of(std::span<const TokenEvent> tokens) {
   return {{"content", std::move(content)}, {"refusal", nullptr}};
 }
 
-OrderedJson openai_model(const ModelInfo& model) {
+OrderedJson model_for_all(const ModelInfo& model) {
   OrderedJson inputs = OrderedJson::array({"text"});
   if (model.sees) inputs.push_back("image");
   if (model.hears) inputs.push_back("audio");
   return {{"id", model.name},
           {"object", "model"},
+          {"type", "model"},
+          {"name", "models/" + model.name},
+          {"display_name", model.name},
+          {"displayName", model.name},
           {"created", model.modified_seconds},
+          {"created_at",
+           fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(model.modified_seconds)))},
           {"owned_by", "local"},
+          {"inputTokenLimit", model.context},
+          {"outputTokenLimit", model.context},
           {"context_window", model.context},
           {"input_modalities", std::move(inputs)}};
 }

@@ -15,6 +15,7 @@ OrderedJson openai_message(const Collected& reply);            // role, content,
 OrderedJson openai_usage(std::span<const Collected> replies);  // of a request with one prompt and these replies
 OrderedJson logprobs_of(std::span<const TokenEvent> tokens);   // {"content": […]}
 std::string arguments_text(const ToolCall& call);              // the arguments as JSON text
-OrderedJson openai_model(const ModelInfo& model);
+// A model as the clients of OpenAI, Anthropic and Google read it: they share the path /v1/models.
+OrderedJson model_for_all(const ModelInfo& model);
 
 }  // namespace lapidary
