@@ -101,16 +101,16 @@ class Verb {
     text("-m,--model", choice.path, "MODEL", "the model, if the words leave it open");
     text("--mmproj", choice.projector, "F", "the GGUF file for pictures and sound, if it is not beside the model");
   }
-  void kv(KvChoice& choice) {
+  void kv(KvChoice& choice, const char* name = "--kv", const char* about = "type of the KV cache") {
     app_.add_option_function<std::string>(
-            "--kv",
-            [&choice](const std::string& word) {
-              if (word != "f16" && word != "f32")
-                throw CLI::ValidationError("--kv", fmt::format("expected f16 or f32, found \"{}\"", word));
-              choice = word == "f16" ? KvChoice::f16 : KvChoice::f32;
+            name,
+            [&choice, name](const std::string& word) {
+              if (word != "f16" && word != "f16-keys" && word != "f32")
+                throw CLI::ValidationError(name, fmt::format("expected f16, f16-keys or f32, found \"{}\"", word));
+              choice = word == "f16" ? KvChoice::f16 : word == "f32" ? KvChoice::f32 : KvChoice::f16_keys;
             },
-            "type of the KV cache")
-        ->type_name("f16|f32");
+            about)
+        ->type_name("f16|f16-keys|f32");
   }
   void engine(EngineChoice& choice) {
     number("-t,--threads", choice.threads, int32_t{1}, int32_t{1024}, "N", "threads; default: one a physical core");
@@ -321,6 +321,7 @@ Result<Command> parse_perplexity(const std::vector<std::string>& words, const Fi
   verb.number("--tokens", options.tokens, int64_t{2}, int64_t{1} << 30, "N", "only the first N tokens");
   verb.text("--against", options.against, "MODEL2",
             "also the KL divergence from this model, and how often the likeliest token agrees");
+  verb.kv(options.against_kv, "--against-kv", "type of the other's KV cache; alone: against the same model with it");
   verb.engine(options.engine);
   verb.flag("--json", options.json, "as JSON");
   return finish<PerplexityOptions>(verb, words, options, [&](PerplexityOptions& perplexity) -> Result<void> {

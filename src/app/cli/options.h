@@ -17,7 +17,7 @@ struct ModelChoice {
   std::string projector;  // "": the one beside a GGUF file
 };
 
-enum class KvChoice : uint8_t { automatic, f16, f32 };
+enum class KvChoice : uint8_t { automatic, f16, f16_keys, f32 };
 
 // How to compute; what every verb that runs a model has.
 struct EngineChoice {
@@ -79,7 +79,8 @@ struct PerplexityOptions {
   ModelChoice model;
   EngineChoice engine;
   std::string file, against;
-  int64_t tokens = 0;  // 0: all
+  KvChoice against_kv = KvChoice::automatic;  // automatic: as the first's
+  int64_t tokens = 0;                         // 0: all
   bool json = false;
 };
 
