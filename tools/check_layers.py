@@ -26,12 +26,14 @@ ALLOWED = {
     "runtime/bench": ["base", "runtime/engine"],
     "runtime/chat": ["base", "runtime/engine", "runtime/media", "runtime/tokenizer"],
     "runtime/service": ["base", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/model", "runtime/tensor", "runtime/tokenizer"],
-    "app/cli": ["base", "runtime/bench", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/kernels", "runtime/quantize", "runtime/tensor"],
+    "app/serve": ["base", "runtime/chat", "runtime/media", "runtime/service"],
+    "app/cli": ["app/serve", "base", "runtime/bench", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/kernels", "runtime/quantize", "runtime/service", "runtime/tensor"],
 }
 # headers that one folder wraps for all the others, and those that none may include
 WRAPPED = {
     "base": r"(unistd|fcntl|termios|signal|poll|pthread|sched|dlfcn|dirent|windows|io|direct|process)\.h|csignal|(sys|netinet|arpa)/.+",
     "runtime/media": r"(png|jpeglib|jerror|gif_lib|sndfile|mpg123|soxr)\.h|webp/.+",
+    "app/serve": r"boost/.+",
     "app/cli": r"CLI/.+",
     None: r"iostream|regex",
 }

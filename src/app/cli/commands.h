@@ -15,6 +15,7 @@ ExitStatus logits_command(const LogitsOptions& options, Console& console);
 ExitStatus perplexity_command(const PerplexityOptions& options, Console& console);
 ExitStatus bench_command(const BenchOptions& options, Console& console);
 ExitStatus quantize_command(const QuantizeOptions& options, Console& console);
+ExitStatus serve_command(const ServeOptions& options, Console& console);
 ExitStatus doctor_command(const DoctorOptions& options, Console& console);
 
 }  // namespace lapidary

@@ -6,6 +6,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/system.h"
+
 namespace lapidary {
 namespace {
 
@@ -22,6 +24,7 @@ Usage: lapidary VERB [OPTIONS]
   perplexity [MODEL] FILE perplexity of a text; --against: two models compared
   bench [MODEL]           how fast it runs, beside what this machine could do
   quantize IN OUT         a model with fewer bits a weight, as a GGUF file
+  serve [MODEL…]          the APIs of OpenAI, Anthropic, Gemini and Ollama on this machine
   doctor                  what this machine has, and which models fit
 
 MODEL is a GGUF file, a Hugging Face folder (safetensors), or nothing: Spark, the small model in the box.
@@ -101,6 +104,10 @@ class Verb {
   // May be given several times, with one value each.
   void texts(const char* names, std::vector<std::string>& target, const char* value, const char* about) {
     app_.add_option(names, target, about)->type_name(value)->allow_extra_args(false);
+  }
+  // Any number of free words.
+  void words(const char* name, std::vector<std::string>& target, const char* about) {
+    app_.add_option(name, target, about)->type_name("");
   }
   void flag(const char* names, bool& target, const char* about) { app_.add_flag(names, target, about); }
   template <typename Target, typename T>
@@ -414,6 +421,44 @@ Result<Command> parse_quantize(const std::vector<std::string>& words, const File
   });
 }
 
+Result<Command> parse_serve(const std::vector<std::string>& words, const FileExists& exists) {
+  ServeOptions options;
+  std::string cache_disk;
+  Verb verb("serve",
+            "Serves models to programs on this machine, in the dialects of OpenAI, Anthropic, Gemini, Ollama and "
+            "llama-server.",
+            "lapidary serve gemma-4-12b.gguf --alias small=models/spark");
+  verb.words("MODEL", options.models, "GGUF files or Hugging Face folders; the first is the default; default: Spark");
+  verb.texts("--alias", options.aliases, "NAME=MODEL", "a model under this name; may be repeated");
+  verb.flag("--any-model", options.any_model, "unknown names mean the default model");
+  verb.text("--host", options.host, "ADDRESS", "a loopback address; default: 127.0.0.1");
+  verb.number("--port", options.port, uint16_t{0}, uint16_t{65535}, "N", "default: 11535; 0: any that is free");
+  verb.text("--socket", options.socket, "F", "a Unix socket as well, mode 0600");
+  verb.number("-c,--context", options.context, int64_t{1}, int64_t{1} << 30, "N",
+              "tokens of each slot; default: as many as fit");
+  verb.number("--slots", options.slots, int32_t{1}, int32_t{64}, "N", "requests computed at the same time; default: 4");
+  verb.number("--keep-alive", options.keep_alive_seconds, -1.0, 1e9, "SECONDS",
+              "an unused model leaves after it; -1: never; default: 300");
+  verb.text("--cache-dir", options.cache_folder, "DIR", "prefixes of prompts are kept here as well");
+  verb.text("--cache-disk", cache_disk, "SIZE", "at most this much of them: 8G");
+  verb.text("--key-file", options.key_file, "F", "the keys; default: lapidary/keys.json in XDG_STATE_HOME");
+  verb.texts("--origin", options.origins, "URL", "a web page's origin that may ask; may be repeated");
+  verb.flag("--no-key-on-loopback", options.no_key_on_loopback, "answers without a key; managing still needs one");
+  verb.number("-t,--threads", options.engine.threads, int32_t{1}, int32_t{1024}, "N",
+              "threads; default: one a physical core");
+  verb.kv(options.engine.kv);
+  return finish<ServeOptions>(verb, words, options, [&](ServeOptions& serve) -> Result<void> {
+    for (const std::string& model : serve.models)
+      if (!exists(model)) return no_such_model(model);
+    if (cache_disk.empty()) return {};
+    const auto bytes = parse_size(cache_disk);
+    if (!bytes)
+      return fail(ErrorKind::wrong_use, "--cache-disk", fmt::format("expected a size (8G), found \"{}\"", cache_disk));
+    serve.cache_disk_bytes = *bytes;
+    return {};
+  });
+}
+
 Result<Command> parse_doctor(const std::vector<std::string>& words) {
   DoctorOptions options;
   Verb verb("doctor", "What this machine has, which kernels it gets and why, and which models fit.", "lapidary doctor");
@@ -459,6 +504,7 @@ Result<Command> parse_command_line(const std::vector<std::string>& words, const 
   if (verb == "perplexity") return parse_perplexity(rest, exists);
   if (verb == "bench") return parse_bench(rest, exists);
   if (verb == "quantize") return parse_quantize(rest, exists);
+  if (verb == "serve") return parse_serve(rest, exists);
   if (verb == "doctor") return parse_doctor(rest);
   if (verb == "--version" || verb == "-V" || verb == "version")
     return Command(TextToPrint{"lapidary " LAPIDARY_VERSION "\n"});

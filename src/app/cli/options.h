@@ -100,6 +100,20 @@ struct QuantizeOptions {
   bool requantize = false, no_check = false;
 };
 
+struct ServeOptions {
+  EngineChoice engine;
+  std::vector<std::string> models;   // the first is the default; none: Spark
+  std::vector<std::string> aliases;  // NAME=MODEL
+  std::string host = "127.0.0.1", socket, cache_folder, key_file;
+  std::vector<std::string> origins;
+  uint16_t port = 11535;
+  int64_t context = 0;  // of each slot; 0: as much as fits
+  int32_t slots = 4;
+  double keep_alive_seconds = 300;
+  uint64_t cache_disk_bytes = 0;
+  bool any_model = false, no_key_on_loopback = false;
+};
+
 struct DoctorOptions {
   bool json = false;
 };
@@ -110,7 +124,7 @@ struct TextToPrint {
 };
 
 using Command = std::variant<RunOptions, ShowOptions, TokenizeOptions, RenderOptions, LogitsOptions, PerplexityOptions,
-                             BenchOptions, QuantizeOptions, DoctorOptions, TextToPrint>;
+                             BenchOptions, QuantizeOptions, ServeOptions, DoctorOptions, TextToPrint>;
 
 // `exists` says whether a path is there. Errors: ErrorKind::wrong_use, or not_found for a model that is not there.
 using FileExists = std::function<bool(const std::string& path)>;

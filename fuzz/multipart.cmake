@@ -1,0 +1,1 @@
+lapidary_fuzz(multipart SOURCES multipart_fuzz.cc LINK serve)

@@ -1,0 +1,1 @@
+lapidary_fuzz(serve_requests SOURCES serve_requests_fuzz.cc LINK serve)
