@@ -19,11 +19,13 @@ ALLOWED = {
     "runtime/formats": ["base", "runtime/tensor"],
     "runtime/kernels": ["base", "runtime/tensor"],
     "runtime/tokenizer": ["base", "runtime/formats"],
+    "runtime/grammar": ["base", "runtime/tokenizer"],
     "runtime/media": ["base"],
     "runtime/model": ["base", "runtime/tensor", "runtime/formats", "runtime/kernels", "runtime/media"],
     "runtime/engine": ["base", "runtime/formats", "runtime/kernels", "runtime/media", "runtime/model", "runtime/tokenizer"],
     "runtime/chat": ["base", "runtime/engine", "runtime/media", "runtime/tokenizer"],
-    "app/cli": ["base", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/kernels", "runtime/tensor"],
+    "app/cli": ["base", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/grammar", "runtime/kernels", "runtime/tensor",
+                "runtime/tokenizer"],
 }
 # headers that one folder wraps for all the others, and those that none may include
 WRAPPED = {

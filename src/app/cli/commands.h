@@ -13,6 +13,7 @@ ExitStatus tokenize_command(const TokenizeOptions& options, Console& console);
 ExitStatus render_command(const RenderOptions& options, Console& console);
 ExitStatus logits_command(const LogitsOptions& options, Console& console);
 ExitStatus perplexity_command(const PerplexityOptions& options, Console& console);
+ExitStatus bench_command(const BenchOptions& options, Console& console);
 ExitStatus doctor_command(const DoctorOptions& options, Console& console);
 
 }  // namespace lapidary

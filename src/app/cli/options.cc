@@ -20,6 +20,7 @@ Usage: lapidary VERB [OPTIONS]
   render [MODEL] CHAT     a conversation as the model gets it
   logits [MODEL]          logits and hidden states as .npy files
   perplexity [MODEL] FILE perplexity of a text; --against: two models compared
+  bench [MODEL]           what things cost; --grammar: constrained output on a file of schemas
   doctor                  what this machine has, and which models fit
 
 MODEL is a GGUF file, a Hugging Face folder (safetensors), or nothing: Spark, the small model in the box.
@@ -323,6 +324,24 @@ Result<Command> parse_perplexity(const std::vector<std::string>& words, const Fi
   });
 }
 
+Result<Command> parse_bench(const std::vector<std::string>& words, const FileExists& exists) {
+  BenchOptions options;
+  std::optional<std::string> model;
+  Verb verb("bench", "What things cost. --grammar: how schemas compile, judge their instances and mask a vocabulary.",
+            "lapidary bench tokenizer.json --grammar maskbench.jsonl --json");
+  verb.word("MODEL", model, "GGUF file, Hugging Face folder or tokenizer.json; default: Spark");
+  verb.text("-m,--model", options.model.path, "MODEL", "the same");
+  verb.text("--grammar", options.grammar_file, "F",
+            "lines of {\"name\", \"schema\", \"tests\": [{\"valid\", \"data\"}]}");
+  verb.text("--details", options.details_file, "F", "where to write what became of each schema, one a line");
+  verb.flag("--json", options.json, "as JSON");
+  return finish<BenchOptions>(verb, words, options, [&](BenchOptions& bench) -> Result<void> {
+    LAPIDARY_CHECK(set_model(bench.model, model, exists));
+    if (bench.grammar_file.empty()) return fail(ErrorKind::wrong_use, "bench", "give --grammar, a file of schemas");
+    return {};
+  });
+}
+
 Result<Command> parse_doctor(const std::vector<std::string>& words) {
   DoctorOptions options;
   Verb verb("doctor", "What this machine has, which kernels it gets and why, and which models fit.", "lapidary doctor");
@@ -366,6 +385,7 @@ Result<Command> parse_command_line(const std::vector<std::string>& words, const 
   if (verb == "render") return parse_render(rest, exists);
   if (verb == "logits") return parse_logits(rest, exists);
   if (verb == "perplexity") return parse_perplexity(rest, exists);
+  if (verb == "bench") return parse_bench(rest, exists);
   if (verb == "doctor") return parse_doctor(rest);
   if (verb == "--version" || verb == "-V" || verb == "version")
     return Command(TextToPrint{"lapidary " LAPIDARY_VERSION "\n"});

@@ -83,6 +83,12 @@ struct PerplexityOptions {
   bool json = false;
 };
 
+struct BenchOptions {
+  ModelChoice model;
+  std::string grammar_file, details_file;
+  bool json = false;
+};
+
 struct DoctorOptions {
   bool json = false;
 };
@@ -93,7 +99,7 @@ struct TextToPrint {
 };
 
 using Command = std::variant<RunOptions, ShowOptions, TokenizeOptions, RenderOptions, LogitsOptions, PerplexityOptions,
-                             DoctorOptions, TextToPrint>;
+                             BenchOptions, DoctorOptions, TextToPrint>;
 
 // `exists` says whether a path is there. Errors: ErrorKind::wrong_use, or not_found for a model that is not there.
 using FileExists = std::function<bool(const std::string& path)>;

@@ -1,0 +1,214 @@
+// Expressions -> automata.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "grammar/regex.h"
+
+namespace lapidary::grammar {
+namespace {
+
+constexpr char32_t ascii_end = 0x80;
+
+// Characters that no set of the expressions tells apart.
+struct Classes {
+  std::vector<char32_t> starts;    // of ranges, ascending, from 0
+  std::vector<uint16_t> class_of;  // by range
+  std::vector<char32_t> examples;  // by class
+};
+
+Classes partition(const std::vector<CodePointSet>& sets) {
+  std::vector<char32_t> starts{0};
+  for (const CodePointSet& set : sets)
+    for (const CodePointRange& range : set) {
+      if (range.first > code_point_max) continue;
+      starts.push_back(range.first);
+      if (range.last < code_point_max) starts.push_back(range.last + 1);
+    }
+  std::ranges::sort(starts);
+  starts.erase(std::unique(starts.begin(), starts.end()), starts.end());
+  std::vector<std::vector<uint32_t>> members(starts.size());  // by range: the sets it is in
+  for (size_t s = 0; s < sets.size(); ++s)
+    for (const CodePointRange& range : sets[s]) {
+      if (range.first > code_point_max) continue;
+      auto i = static_cast<size_t>(std::ranges::lower_bound(starts, range.first) - starts.begin());
+      for (; i < starts.size() && starts[i] <= range.last; ++i) members[i].push_back(static_cast<uint32_t>(s));
+    }
+  Classes classes;
+  std::map<std::vector<uint32_t>, uint16_t> index;
+  for (size_t i = 0; i < starts.size(); ++i) {
+    const auto [place, added] = index.try_emplace(members[i], static_cast<uint16_t>(classes.examples.size()));
+    if (added) classes.examples.push_back(starts[i]);
+    classes.starts.push_back(starts[i]);
+    classes.class_of.push_back(place->second);
+  }
+  return classes;
+}
+
+void fill_classes(const Classes& classes, Dfa& dfa) {
+  dfa.classes = static_cast<uint32_t>(classes.examples.size());
+  for (size_t i = 0; i < classes.starts.size(); ++i) {
+    const char32_t first = classes.starts[i];
+    const char32_t end = i + 1 < classes.starts.size() ? classes.starts[i + 1] : code_point_max + 1;
+    for (char32_t c = first; c < std::min(end, ascii_end); ++c) dfa.ascii_class[c] = classes.class_of[i];
+    if (end <= ascii_end) continue;
+    dfa.starts.push_back(std::max(first, ascii_end));
+    dfa.start_class.push_back(classes.class_of[i]);
+  }
+}
+
+struct Automaton {  // before dead states are merged
+  std::vector<std::vector<RegexId>> states;
+  std::vector<std::vector<uint32_t>> next;
+  std::vector<uint32_t> outputs;
+};
+
+Result<Automaton> explore(RegexArena& arena, const std::vector<RegexId>& languages, const Classes& classes,
+                          const DfaBudget& budget) {
+  Automaton automaton;
+  std::map<std::vector<RegexId>, uint32_t> index;
+  const size_t nodes_max = arena.size() + size_t{10} * budget.states;
+  const auto state_of = [&](std::vector<RegexId> key) {
+    const auto [place, added] = index.try_emplace(std::move(key), static_cast<uint32_t>(automaton.states.size()));
+    if (added) {
+      uint32_t outputs = 0;
+      for (size_t i = 0; i < place->first.size(); ++i) outputs |= uint32_t{arena.accepts_end(place->first[i])} << i;
+      automaton.states.push_back(place->first);
+      automaton.outputs.push_back(outputs);
+    }
+    return place->second;
+  };
+  state_of(languages);
+  uint64_t steps = 0;
+  for (uint32_t state = 0; state < automaton.states.size(); ++state) {
+    std::vector<uint32_t> row;
+    for (const char32_t example : classes.examples) {
+      std::vector<RegexId> key;
+      key.reserve(languages.size());
+      const std::vector<RegexId> from = automaton.states[state];
+      for (const RegexId language : from) key.push_back(arena.derivative(language, example));
+      row.push_back(state_of(std::move(key)));
+      ++steps;
+    }
+    automaton.next.push_back(std::move(row));
+    if (automaton.states.size() > budget.states || steps > budget.steps || arena.size() > nodes_max)
+      return fail(ErrorKind::limit, "", fmt::format("its automaton has more than {} states", automaton.states.size()));
+  }
+  return automaton;
+}
+
+// Characters to the nearest accepting state, backwards and breadth first; unbounded: none.
+std::vector<uint32_t> nearest_accepting(const Automaton& automaton, const std::vector<bool>& accepting) {
+  const size_t count = automaton.states.size();
+  std::vector<std::vector<uint32_t>> before(count);
+  for (uint32_t state = 0; state < count; ++state)
+    for (const uint32_t next : automaton.next[state])
+      if (before[next].empty() || before[next].back() != state) before[next].push_back(state);
+  std::vector<uint32_t> distance(count, unbounded), queue;
+  for (uint32_t state = 0; state < count; ++state)
+    if (accepting[state]) distance[state] = 0, queue.push_back(state);
+  for (size_t i = 0; i < queue.size(); ++i)
+    for (const uint32_t state : before[queue[i]])
+      if (distance[state] == unbounded) distance[state] = distance[queue[i]] + 1, queue.push_back(state);
+  return distance;
+}
+
+// Longest ways forward: by taking away, again and again, the states with no way on; what is left lies before a loop.
+void fill_farthest(Dfa& dfa) {
+  std::vector<std::vector<uint32_t>> before(dfa.states);
+  std::vector<uint32_t> open(dfa.states);
+  for (uint32_t state = 1; state < dfa.states; ++state)
+    for (uint32_t c = 0; c < dfa.classes; ++c)
+      if (const uint32_t next = dfa.next[state * dfa.classes + c]; next != Dfa::dead)
+        before[next].push_back(state), ++open[state];
+  dfa.farthest.assign(dfa.states, unbounded);
+  std::vector<uint32_t> queue, longest(dfa.states);
+  for (uint32_t state = 1; state < dfa.states; ++state)
+    if (open[state] == 0) queue.push_back(state);
+  for (size_t i = 0; i < queue.size(); ++i) {
+    dfa.farthest[queue[i]] = longest[queue[i]];
+    for (const uint32_t state : before[queue[i]]) {
+      longest[state] = std::max(longest[state], longest[queue[i]] + 1);
+      if (--open[state] == 0) queue.push_back(state);
+    }
+  }
+}
+
+void fill_loops(Dfa& dfa) {
+  dfa.loops.assign(size_t{dfa.states} * 2, 0);
+  dfa.wide_loop.assign(dfa.states, 1);
+  for (uint32_t state = 1; state < dfa.states; ++state) {
+    for (char32_t c = 0; c < ascii_end; ++c)
+      if (dfa.step(state, c) == state) dfa.loops[state * 2 + c / 64] |= uint64_t{1} << (c % 64);
+    for (const uint16_t c : dfa.start_class)
+      if (dfa.next[state * dfa.classes + c] != state) dfa.wide_loop[state] = 0;
+  }
+}
+
+void fill_reachable(Dfa& dfa) {
+  dfa.reachable = dfa.outputs;
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (uint32_t state = dfa.states; state-- > 1;)
+      for (uint32_t c = 0; c < dfa.classes; ++c) {
+        const uint32_t more = dfa.reachable[state] | dfa.reachable[dfa.next[state * dfa.classes + c]];
+        changed |= more != dfa.reachable[state];
+        dfa.reachable[state] = more;
+      }
+  }
+}
+
+}  // namespace
+
+uint32_t Dfa::class_of(char32_t character) const {
+  if (character < ascii_end) return ascii_class[character];
+  const auto after = std::ranges::upper_bound(starts, character);
+  return start_class[static_cast<size_t>(after - starts.begin()) - 1];
+}
+
+bool Dfa::leads_on(uint32_t state, char32_t first, char32_t last) const {
+  for (char32_t c = first; c < ascii_end && c <= last; ++c)
+    if (step(state, c) != dead) return true;
+  if (last < ascii_end) return false;
+  size_t i = static_cast<size_t>(std::ranges::upper_bound(starts, std::max(first, ascii_end)) - starts.begin()) - 1;
+  for (; i < starts.size() && starts[i] <= last; ++i)
+    if (next[state * classes + start_class[i]] != dead) return true;
+  return false;
+}
+
+Result<Dfa> build_dfa(RegexArena& arena, const std::vector<RegexId>& languages, const WantedOutputs& wanted,
+                      const DfaBudget& budget) {
+  std::vector<CodePointSet> sets;
+  for (const RegexId language : languages) arena.collect_sets(language, sets);
+  const Classes classes = partition(sets);
+  LAPIDARY_TRY(const Automaton automaton, explore(arena, languages, classes, budget));
+  std::vector<bool> accepting;
+  for (const uint32_t outputs : automaton.outputs) accepting.push_back(wanted.empty() ? outputs != 0 : wanted[outputs]);
+  const std::vector<uint32_t> distance = nearest_accepting(automaton, accepting);
+
+  Dfa dfa;
+  fill_classes(classes, dfa);
+  std::vector<uint32_t> number(automaton.states.size(), Dfa::dead);
+  dfa.states = 1;
+  for (size_t state = 0; state < number.size(); ++state)
+    if (distance[state] != unbounded) number[state] = dfa.states++;
+  dfa.start = number[0];
+  dfa.next.assign(size_t{dfa.states} * dfa.classes, Dfa::dead);
+  dfa.outputs.assign(dfa.states, 0);
+  dfa.nearest.assign(dfa.states, unbounded);
+  for (size_t state = 0; state < number.size(); ++state) {
+    const uint32_t id = number[state];
+    if (id == Dfa::dead) continue;
+    dfa.outputs[id] = accepting[state] ? automaton.outputs[state] : 0;
+    dfa.nearest[id] = distance[state];
+    for (uint32_t c = 0; c < dfa.classes; ++c) dfa.next[id * dfa.classes + c] = number[automaton.next[state][c]];
+  }
+  fill_farthest(dfa);
+  fill_loops(dfa);
+  fill_reachable(dfa);
+  return dfa;
+}
+
+}  // namespace lapidary::grammar
