@@ -33,19 +33,45 @@ struct GrammarOptions {
   WhiteSpace white_space = WhiteSpace::flexible;
 };
 
+struct ToolDeclaration {
+  std::string name;
+  std::string parameters;  // a JSON Schema, as text
+};
+
+enum class ToolChoice : uint8_t {
+  automatic,  // text, calls, or text and then calls
+  none,       // text only
+  required,   // at least one call, no text
+};
+
+struct ToolOptions {
+  ToolChoice choice = ToolChoice::automatic;
+  std::string only;      // with `required`: the one tool that may be called; "": any
+  bool parallel = true;  // several calls, one behind the other
+};
+
 // What a text must be. Immutable; safe from any thread. A compilation that would take too long or too much memory is
-// given up (ErrorKind::limit); what cannot be enforced is named (ErrorKind::unsupported), never dropped.
+// given up (ErrorKind::limit); what cannot be enforced is named (ErrorKind::unsupported), never dropped. `where` names
+// the source in errors.
 class Grammar {
  public:
   // A JSON text that satisfies a JSON Schema (draft 2020-12 or 7; docs/constrained-output.md has the keywords).
   static Result<std::shared_ptr<const Grammar>> from_schema(std::string_view schema, const std::string& where,
                                                             const GrammarOptions& options = {});
+  // A text that the whole of an ECMA-262 pattern matches.
+  static Result<std::shared_ptr<const Grammar>> from_regex(std::string_view pattern, const std::string& where);
+  // A text of a context-free grammar in GBNF.
+  static Result<std::shared_ptr<const Grammar>> from_gbnf(std::string_view text, const std::string& where);
+  // A reply of a Gemma 4 model, whose calls are of declared tools, with the names, keys and types that they declare.
+  static Result<std::shared_ptr<const Grammar>> from_tools(std::span<const ToolDeclaration> tools,
+                                                           const ToolOptions& options);
   ~Grammar();
 
  private:
   Grammar();
   friend class Matcher;
   struct Parts;
+  static std::shared_ptr<const Grammar> make(std::unique_ptr<const Parts> parts);
   std::unique_ptr<const Parts> parts_;
 };
 
@@ -61,8 +87,13 @@ class TokenTable {
  private:
   explicit TokenTable(const Tokenizer& tokenizer);
   friend class Matcher;
+  struct Symbol {  // a special token that grammars know
+    int32_t token = -1;
+    uint32_t symbol = 0;
+  };
   const Tokenizer* tokenizer_;
   std::unique_ptr<const grammar::TokenTrie> trie_;
+  std::vector<Symbol> symbols_;
 };
 
 // One sequence. Not for several threads at once.
@@ -88,11 +119,10 @@ class Matcher {
   // Whether the text may end here.
   bool may_stop();
   bool stopped() const { return stopped_; }
-  // Whether it has to.
-  bool must_stop();
   // Tokens that follow without choice, as the tokenizer would write them; they are not taken yet. The last piece of a
   // forced text is left to the model where the text after it could join with it.
-  std::vector<int32_t> forced_tokens();
+  // At most `tokens_max`.
+  std::vector<int32_t> forced_tokens(size_t tokens_max = 64);
   size_t accepted() const;
   size_t bytes_used() const;
 

@@ -70,6 +70,7 @@ Result<Automaton> explore(RegexArena& arena, const std::vector<RegexId>& languag
   Automaton automaton;
   std::map<std::vector<RegexId>, uint32_t> index;
   const size_t nodes_max = arena.size() + size_t{10} * budget.states;
+  const uint64_t work_max = arena.work() + budget.work;
   const auto state_of = [&](std::vector<RegexId> key) {
     const auto [place, added] = index.try_emplace(std::move(key), static_cast<uint32_t>(automaton.states.size()));
     if (added) {
@@ -89,6 +90,7 @@ Result<Automaton> explore(RegexArena& arena, const std::vector<RegexId>& languag
       key.reserve(languages.size());
       const std::vector<RegexId> from = automaton.states[state];
       for (const RegexId language : from) key.push_back(arena.derivative(language, example));
+      if (arena.work() > work_max) return fail(ErrorKind::limit, "", "its automaton takes too long to make");
       row.push_back(state_of(std::move(key)));
       ++steps;
     }
@@ -136,28 +138,49 @@ void fill_farthest(Dfa& dfa) {
   }
 }
 
-void fill_loops(Dfa& dfa) {
-  dfa.loops.assign(size_t{dfa.states} * 2, 0);
-  dfa.wide_loop.assign(dfa.states, 1);
-  for (uint32_t state = 1; state < dfa.states; ++state) {
+// Which texts can be skipped as a whole. A state has a run of 1 if what may follow it may not all follow a state behind
+// it; else one more than the shortest behind it, which is a search backwards, breadth first.
+void fill_runs(Dfa& dfa) {
+  dfa.alive.assign(size_t{dfa.states} * 2, 0);
+  dfa.wide_alive.assign(dfa.states, 1);
+  dfa.run.assign(dfa.states, unbounded);
+  for (uint32_t state = 0; state < dfa.states; ++state) {
     for (char32_t c = 0; c < ascii_end; ++c)
-      if (dfa.step(state, c) == state) dfa.loops[state * 2 + c / 64] |= uint64_t{1} << (c % 64);
+      if (dfa.step(state, c) != Dfa::dead) dfa.alive[state * 2 + c / 64] |= uint64_t{1} << (c % 64);
     for (const uint16_t c : dfa.start_class)
-      if (dfa.next[state * dfa.classes + c] != state) dfa.wide_loop[state] = 0;
+      if (dfa.next[state * dfa.classes + c] == Dfa::dead) dfa.wide_alive[state] = 0;
   }
-}
-
-void fill_reachable(Dfa& dfa) {
-  dfa.reachable = dfa.outputs;
-  for (bool changed = true; changed;) {
-    changed = false;
-    for (uint32_t state = dfa.states; state-- > 1;)
-      for (uint32_t c = 0; c < dfa.classes; ++c) {
-        const uint32_t more = dfa.reachable[state] | dfa.reachable[dfa.next[state * dfa.classes + c]];
-        changed |= more != dfa.reachable[state];
-        dfa.reachable[state] = more;
-      }
+  std::vector<uint8_t> ascii_classes(dfa.classes), wide_classes(dfa.classes);
+  for (const uint16_t c : dfa.ascii_class) ascii_classes[c] = 1;
+  for (const uint16_t c : dfa.start_class) wide_classes[c] = 1;
+  std::vector<std::vector<uint32_t>> before(dfa.states);
+  std::vector<uint32_t> queue;
+  for (uint32_t state = 1; state < dfa.states; ++state) {
+    const bool wide = dfa.wide_alive[state] != 0;
+    bool narrows = false;
+    for (uint32_t c = 0; c < dfa.classes; ++c) {
+      const uint32_t next = dfa.next[state * dfa.classes + c];
+      if (next == Dfa::dead || (ascii_classes[c] == 0 && !(wide && wide_classes[c] != 0))) continue;
+      narrows |= (dfa.alive[state * 2] & ~dfa.alive[next * 2]) != 0 ||
+                 (dfa.alive[state * 2 + 1] & ~dfa.alive[next * 2 + 1]) != 0 || (wide && dfa.wide_alive[next] == 0);
+      if (before[next].empty() || before[next].back() != state) before[next].push_back(state);
+    }
+    if (narrows) dfa.run[state] = 1, queue.push_back(state);
   }
+  for (size_t i = 0; i < queue.size(); ++i)
+    for (const uint32_t state : before[queue[i]])
+      if (dfa.run[state] == unbounded) dfa.run[state] = dfa.run[queue[i]] + 1, queue.push_back(state);
+  for (uint32_t state = 1; state < dfa.states; ++state) {
+    dfa.nearest_max = std::max(dfa.nearest_max, dfa.nearest[state]);
+    dfa.endless &= dfa.farthest[state] == unbounded;
+  }
+  bool same = true;
+  for (const uint32_t outputs : dfa.outputs) {
+    if (outputs == 0) continue;
+    same &= dfa.one_output == 0 || dfa.one_output == outputs;
+    dfa.one_output = outputs;
+  }
+  if (!same) dfa.one_output = 0;
 }
 
 }  // namespace
@@ -168,13 +191,14 @@ uint32_t Dfa::class_of(char32_t character) const {
   return start_class[static_cast<size_t>(after - starts.begin()) - 1];
 }
 
-bool Dfa::leads_on(uint32_t state, char32_t first, char32_t last) const {
-  for (char32_t c = first; c < ascii_end && c <= last; ++c)
-    if (step(state, c) != dead) return true;
-  if (last < ascii_end) return false;
-  size_t i = static_cast<size_t>(std::ranges::upper_bound(starts, std::max(first, ascii_end)) - starts.begin()) - 1;
-  for (; i < starts.size() && starts[i] <= last; ++i)
-    if (next[state * classes + start_class[i]] != dead) return true;
+bool Dfa::leads_on(uint32_t state, CodePointRange range, uint64_t most, uint64_t least) const {
+  const auto good = [&](uint32_t to) { return to != dead && nearest[to] <= most && farthest[to] >= least; };
+  for (char32_t c = range.first; c < ascii_end && c <= range.last; ++c)
+    if (good(step(state, c))) return true;
+  if (range.last < ascii_end || range.first > range.last) return false;
+  const auto after = std::ranges::upper_bound(starts, std::max(range.first, ascii_end));
+  for (auto i = static_cast<size_t>(after - starts.begin()) - 1; i < starts.size() && starts[i] <= range.last; ++i)
+    if (good(next[state * classes + start_class[i]])) return true;
   return false;
 }
 
@@ -206,8 +230,7 @@ Result<Dfa> build_dfa(RegexArena& arena, const std::vector<RegexId>& languages, 
     for (uint32_t c = 0; c < dfa.classes; ++c) dfa.next[id * dfa.classes + c] = number[automaton.next[state][c]];
   }
   fill_farthest(dfa);
-  fill_loops(dfa);
-  fill_reachable(dfa);
+  fill_runs(dfa);
   return dfa;
 }
 

@@ -36,9 +36,10 @@ struct Format {
 #define PCHAR "(" UNRESERVED_SUB "|[:@]|" PCT ")"
 #define AUTHORITY "((" UNRESERVED_SUB "|:|" PCT ")*@)?((" UNRESERVED_SUB "|" PCT ")*|\\[" IPV6 "\\])(:\\d*)?"
 #define TAIL "(\\?(" PCHAR "|[/?])*)?(#(" PCHAR "|[/?])*)?"
-#define URI                                                                                                       \
-  "[A-Za-z][A-Za-z0-9+.-]*:(//" AUTHORITY "(/" PCHAR "*)*|/(" PCHAR "+(/" PCHAR "*)*)?|" PCHAR "+(/" PCHAR "*)*|" \
-                                                                                                           ")" TAIL
+#define URI                                                                                                \
+  "[A-Za-z][A-Za-z0-9+.-]*:(//" AUTHORITY "(/" PCHAR "*)*|/(" PCHAR "+(/" PCHAR "*)*)?|" PCHAR "+(/" PCHAR \
+  "*)*|"                                                                                                   \
+  ")" TAIL
 #define SEGMENT_NO_COLON "(" UNRESERVED_SUB "|@|" PCT ")+"
 #define RELATIVE "(//" AUTHORITY "(/" PCHAR "*)*|/(" PCHAR "+(/" PCHAR "*)*)?|" SEGMENT_NO_COLON "(/" PCHAR "*)*|)" TAIL
 #define UUID "[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"

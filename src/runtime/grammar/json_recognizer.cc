@@ -7,50 +7,19 @@ namespace {
 
 using Kind = Frame::Kind;
 
-// ASCII that needs no escape in a string.
-constexpr std::array<uint64_t, 2> safe_ascii = {0xFFFFFFFF00000000u & ~(uint64_t{1} << '"'),
-                                                ~(uint64_t{1} << ('\\' - 64))};
-
-class JsonRecognizer : public Recognizer {
- public:
-  JsonRecognizer(const Program& program, const Syntax& syntax) : machine_(program, syntax) {}
-
-  std::unique_ptr<Recognizer> clone() const override { return std::make_unique<JsonRecognizer>(*this); }
-  State start() const override { return machine_.start(); }
-  State step(State state, uint32_t symbol) override { return machine_.step(state, symbol); }
-  bool complete(State state) override { return machine_.complete(state); }
-  Mark mark() const override {
-    const Machine::Mark mark = machine_.mark();
-    return {{mark.frames, mark.threads, mark.seen, mark.text, 0}};
-  }
-  void release(const Mark& mark) override {
-    machine_.release({mark.sizes[0], mark.sizes[1], mark.sizes[2], mark.sizes[3]});
-  }
-  size_t bytes_used() const override { return machine_.bytes_used(); }
-  void add_tokens(State state, const TokenTrie& trie, std::span<uint64_t> bits) override;
-
- private:
-  bool absorbs(const Frame& frame, const Thread& thread, const SubtreeContent& content) const;
-  bool plain(const Frame& frame, const Thread& thread) const;
-  void walk_all(State state, const TokenTrie& trie, uint32_t node, std::span<uint64_t> bits);
-  void add_plain_string(State state, const std::vector<Thread>& threads, const TokenTrie& trie,
-                        std::span<uint64_t> bits);
-  void add_open_key(State state, const std::vector<Thread>& threads, const TokenTrie& trie, std::span<uint64_t> bits);
-  void add_exits(State after_quote, const TokenTrie& trie, uint64_t from, uint64_t to, std::span<uint64_t> bits);
-  uint64_t characters_left(const Frame& frame, const Thread& thread) const;
-
-  Machine machine_;
-};
+}  // namespace
 
 uint64_t JsonRecognizer::characters_left(const Frame& frame, const Thread& thread) const {
   const uint64_t max = machine_.program().strings[thread.rule].max;
   return max > frame.length ? max - frame.length : 0;
 }
 
-// Whether nothing but the length counts for this thread.
-bool JsonRecognizer::plain(const Frame& frame, const Thread& thread) const {
-  if (frame.kind == Kind::key) return thread.c != 0 && machine_.program().objects[thread.rule].key_dfa == none;
-  return machine_.program().strings[thread.rule].plain();
+// Whether all names of a kind lead to the same: those that no list has.
+bool JsonRecognizer::open_key(const Thread& thread) const {
+  if (thread.c == 0) return false;
+  const Program& program = machine_.program();
+  const uint32_t dfa = program.objects[thread.rule].key_dfa;
+  return dfa == none || program.dfas[dfa].one_output != 0;
 }
 
 bool JsonRecognizer::absorbs(const Frame& frame, const Thread& thread, const SubtreeContent& content) const {
@@ -68,16 +37,15 @@ bool JsonRecognizer::absorbs(const Frame& frame, const Thread& thread, const Sub
     if (dfa != none && (string.max != no_limit || string.min > 0)) {
       const Dfa& automaton = program.dfas[dfa];
       const uint64_t length = uint64_t{frame.length} + content.characters_max;
-      if (length + automaton.nearest[state] > string.max ||
-          frame.length + uint64_t{automaton.farthest[state]} < string.min)
+      if (length + automaton.nearest_max > string.max || (frame.length < string.min && !automaton.endless))
         return false;
     }
   }
   if (dfa == none) return true;
   const Dfa& automaton = program.dfas[dfa];
-  return (content.ascii[0] & ~automaton.loops[state * 2]) == 0 &&
-         (content.ascii[1] & ~automaton.loops[state * 2 + 1]) == 0 &&
-         (!content.wide || automaton.wide_loop[state] != 0);
+  return content.characters_max <= automaton.run[state] && (content.ascii[0] & ~automaton.alive[state * 2]) == 0 &&
+         (content.ascii[1] & ~automaton.alive[state * 2 + 1]) == 0 &&
+         (!content.wide || automaton.wide_alive[state] != 0);
 }
 
 void JsonRecognizer::walk_all(State state, const TokenTrie& trie, uint32_t node, std::span<uint64_t> bits) {
@@ -88,23 +56,20 @@ void JsonRecognizer::walk_all(State state, const TokenTrie& trie, uint32_t node,
         const Frame& frame = machine_.frame(at);
         if (!machine_.between_characters(frame) || (bare && frame.kind == Kind::key)) return false;
         const SubtreeContent& content = *trie.content(where);
-        if (!bare && ((content.ascii[0] & ~safe_ascii[0]) != 0 || (content.ascii[1] & ~safe_ascii[1]) != 0))
-          return false;
+        if (!bare && !content.plain) return false;
         return std::ranges::any_of(machine_.threads(frame),
                                    [&](const Thread& thread) { return absorbs(frame, thread, content); });
       },
       [&](size_t token) { set_bit(bits, trie.tokens()[token]); });
 }
 
-// Tokens that close the string after `from` to `to` characters; `after_quote`: the state behind the quote.
-void JsonRecognizer::add_exits(State after_quote, const TokenTrie& trie, uint64_t from, uint64_t to,
+// Tokens that close the string as `wanted(use)` says; `after_quote`: the state behind the quote.
+template <typename Wanted>
+void JsonRecognizer::add_exits(State after_quote, const TokenTrie& trie, const Wanted& wanted,
                                std::span<uint64_t> bits) {
   const auto add = [&](int32_t index) {
-    const StringExit& exit = trie.exits()[static_cast<size_t>(index)];
-    for (const StringExit::Use& use : exit.uses) {
-      if (use.characters > to) break;
-      if (use.characters >= from) set_bit(bits, use.token);
-    }
+    for (const StringExit::Use& use : trie.exits()[static_cast<size_t>(index)].uses)
+      if (wanted(use)) set_bit(bits, use.token);
   };
   const auto nodes = trie.exit_nodes();
   if (after_quote == dead_state || nodes.size() < 2) return;
@@ -114,6 +79,44 @@ void JsonRecognizer::add_exits(State after_quote, const TokenTrie& trie, uint64_
       [&](size_t token) { add(trie.exit_tokens()[token]); });
 }
 
+// A string, or the name of a property, that an automaton describes: what stays inside is known from earlier.
+std::shared_ptr<const StringMask> JsonRecognizer::cached(const Frame& frame, const Thread& thread,
+                                                         const TokenTrie& trie) {
+  const Program& program = machine_.program();
+  if (frame.kind == Kind::key) {
+    const uint32_t dfa = program.objects[thread.rule].key_dfa;
+    return cache_->get(dfa, program.dfas[dfa], thread.c, 0, no_limit, trie);
+  }
+  const StringProgram& string = program.strings[thread.rule];
+  const uint64_t min_left = string.min > frame.length ? string.min - frame.length : 0;
+  const uint64_t max_left = string.max == no_limit ? no_limit : characters_left(frame, thread);
+  return cache_->get(string.dfa, program.dfas[string.dfa], thread.a, min_left, max_left, trie);
+}
+
+void JsonRecognizer::add_automaton_string(State state, const Thread& thread, const TokenTrie& trie,
+                                          std::span<uint64_t> bits) {
+  const auto mask = cached(machine_.frame(state), thread, trie);
+  for (size_t i = 0; i < bits.size(); ++i) bits[i] |= mask->inside[i];
+  if (machine_.syntax().bare) return;
+  const Mark before = mark();
+  add_exits(
+      machine_.after_string(state, thread), trie,
+      [&](const StringExit::Use& use) { return test_bit(mask->exitable, use.token); }, bits);
+  release(before);
+}
+
+// A string between quote tokens that may be anything: all text, and the bytes that begin a character.
+void JsonRecognizer::add_raw_string(State state, const TokenTrie& trie, std::span<uint64_t> bits) {
+  const auto text = trie.free_text();
+  for (size_t i = 0; i < bits.size(); ++i) bits[i] |= text[i];
+  const auto nodes = trie.nodes();
+  const Mark before = mark();
+  for (uint32_t i = 1; i < nodes[0].end; i = nodes[i].end)
+    if (nodes[i].byte >= 0x80 && step(state, nodes[i].byte) != dead_state)
+      for (const int32_t token : trie.own_tokens(i)) set_bit(bits, token);
+  release(before);
+}
+
 void JsonRecognizer::add_plain_string(State state, const std::vector<Thread>& threads, const TokenTrie& trie,
                                       std::span<uint64_t> bits) {
   const Program& program = machine_.program();
@@ -121,7 +124,11 @@ void JsonRecognizer::add_plain_string(State state, const std::vector<Thread>& th
   uint64_t most = 0;
   for (const Thread& thread : threads) most = std::max(most, characters_left(frame, thread));
   if (machine_.syntax().bare) {
-    walk_all(machine_.with_threads(state, threads), trie, 0, bits);
+    if (most == no_limit - frame.length) {
+      add_raw_string(state, trie, bits);
+    } else {
+      walk_all(machine_.with_threads(state, threads), trie, 0, bits);
+    }
     return;
   }
   trie.add_staying(bits, most);
@@ -139,19 +146,31 @@ void JsonRecognizer::add_plain_string(State state, const std::vector<Thread>& th
     const Mark before = mark();
     const State with = machine_.with_threads(state, threads);
     const State moved = machine_.with_length(with, frame.length + static_cast<uint32_t>(starts[i]));
-    add_exits(step(moved, '"'), trie, starts[i], i + 1 < starts.size() ? starts[i + 1] - 1 : no_limit, bits);
+    const uint64_t from = starts[i], to = i + 1 < starts.size() ? starts[i + 1] - 1 : no_limit;
+    add_exits(
+        step(moved, '"'), trie,
+        [&](const StringExit::Use& use) { return use.characters >= from && use.characters <= to; }, bits);
     release(before);
   }
 }
 
-void JsonRecognizer::add_open_key(State state, const std::vector<Thread>& threads, const TokenTrie& trie,
-                                  std::span<uint64_t> bits) {
+void JsonRecognizer::add_open_key(State state, const Thread& thread, const TokenTrie& trie, std::span<uint64_t> bits) {
   const Mark before = mark();
-  const State open = machine_.with_threads(state, threads);
-  trie.add_staying(bits, no_limit);
+  const State open = machine_.with_threads(state, {&thread, 1});
+  std::shared_ptr<const StringMask> mask;
+  if (machine_.program().objects[thread.rule].key_dfa == none) {
+    trie.add_staying(bits, no_limit);
+  } else {
+    mask = cached(machine_.frame(state), thread, trie);
+    for (size_t i = 0; i < bits.size(); ++i) bits[i] |= mask->inside[i];
+  }
   // A longer key is, as a rule, one that nobody knows.
-  add_exits(machine_.after_unknown_key(open), trie, 1, no_limit, bits);
-  const auto nodes = trie.nodes();
+  add_exits(
+      machine_.after_unknown_key(open), trie,
+      [&](const StringExit::Use& use) {
+        return use.characters > 0 && (mask == nullptr || test_bit(mask->exitable, use.token));
+      },
+      bits);
   const size_t written = machine_.frame(state).bytes;
   for (const std::string& name : machine_.special_names(machine_.frame(open))) {
     State at = state;
@@ -180,7 +199,6 @@ void JsonRecognizer::add_open_key(State state, const std::vector<Thread>& thread
     }
   }
   release(before);
-  static_cast<void>(nodes);
 }
 
 void JsonRecognizer::add_tokens(State state, const TokenTrie& trie, std::span<uint64_t> bits) {
@@ -190,19 +208,33 @@ void JsonRecognizer::add_tokens(State state, const TokenTrie& trie, std::span<ui
     walk_all(state, trie, 0, bits);
     return;
   }
-  std::vector<Thread> easy, others;
-  for (const Thread& thread : machine_.threads(frame)) (plain(frame, thread) ? easy : others).push_back(thread);
+  std::vector<Thread> plain, others;
   const Mark before = mark();
-  if (!easy.empty() && frame.kind == Kind::string) add_plain_string(state, easy, trie, bits);
-  if (!easy.empty() && frame.kind == Kind::key) add_open_key(state, easy, trie, bits);
+  const auto all = machine_.threads(frame);
+  for (const Thread& thread : std::vector<Thread>(all.begin(), all.end())) {
+    if (frame.kind == Kind::key) {
+      if (open_key(thread)) {
+        add_open_key(state, thread, trie, bits);
+        // The automaton says nothing of the beginnings of the names in the list.
+        if (thread.a < thread.b && machine_.program().objects[thread.rule].key_dfa != none)
+          others.push_back({thread.rule, thread.parent, thread.a, thread.b, 0});
+      } else {
+        others.push_back(thread);
+      }
+      continue;
+    }
+    const StringProgram& string = machine_.program().strings[thread.rule];
+    if (string.plain()) {
+      plain.push_back(thread);
+    } else if (string.dfa != none) {
+      add_automaton_string(state, thread, trie, bits);
+    } else {
+      others.push_back(thread);
+    }
+  }
+  if (!plain.empty()) add_plain_string(state, plain, trie, bits);
   if (!others.empty()) walk_all(machine_.with_threads(state, others), trie, 0, bits);
   release(before);
-}
-
-}  // namespace
-
-std::unique_ptr<Recognizer> make_json_recognizer(const Program& program, const Syntax& syntax) {
-  return std::make_unique<JsonRecognizer>(program, syntax);
 }
 
 }  // namespace lapidary::grammar

@@ -11,6 +11,7 @@ namespace lapidary::grammar {
 namespace {
 
 constexpr uint32_t emptiness_depth_max = 3;
+constexpr uint32_t depth_max = 120;  // of schemas that say something of the same value
 
 uint64_t length_of(std::string_view text) {
   uint64_t count = 0;
@@ -135,6 +136,16 @@ Result<std::shared_ptr<const Language>> LanguageBuilder::reference(uint32_t refe
 Result<std::shared_ptr<const Language>> LanguageBuilder::expand(Demand demand) {
   if (const auto found = expanded_.find(demand); found != expanded_.end()) return found->second;
   LAPIDARY_CHECK(spend(1));
+  if (depth_ >= depth_max)
+    return fail(ErrorKind::limit, "schema", fmt::format("references and combinations go deeper than {}", depth_max));
+  ++depth_;
+  auto result = expand_new(demand);
+  --depth_;
+  if (result) expanded_.emplace(demand, *result);
+  return result;
+}
+
+Result<std::shared_ptr<const Language>> LanguageBuilder::expand_new(Demand demand) {
   const std::vector<uint32_t> references = demands_[demand];
   std::shared_ptr<const Language> result;
   if (references.empty()) {
@@ -150,7 +161,6 @@ Result<std::shared_ptr<const Language>> LanguageBuilder::expand(Demand demand) {
     }
     result = std::make_shared<const Language>(std::move(both));
   }
-  expanded_.emplace(demand, result);
   return result;
 }
 
@@ -169,7 +179,7 @@ bool LanguageBuilder::surely_empty(Demand demand) {
 bool LanguageBuilder::no_string(RegexId regex) {
   const auto known = empty_regex_.find(regex);
   if (known != empty_regex_.end()) return known->second;
-  const auto dfa = build_dfa(arena_, {regex}, {}, {500, 10'000});
+  const auto dfa = build_dfa(arena_, {regex}, {}, {500, 10'000, 100'000});
   return empty_regex_[regex] = dfa && dfa->start == Dfa::dead;
 }
 
@@ -250,6 +260,7 @@ std::optional<ArrayRule> LanguageBuilder::meet(const ArrayRule& a, const ArrayRu
 
 std::optional<ObjectRule> LanguageBuilder::meet(const ObjectRule& a, const ObjectRule& b) {
   ObjectRule result = a;
+  steps_ += (a.parts.size() + b.parts.size()) / 2;
   for (const auto& part : b.parts)
     if (std::ranges::find(result.parts, part) == result.parts.end()) result.parts.push_back(part);
   result.required.clear();

@@ -15,7 +15,7 @@
 namespace lapidary::grammar {
 
 struct LanguageBudget {
-  uint64_t steps = 60'000;  // rules combined
+  uint64_t steps = 30'000;  // rules combined, and their parts
   uint32_t list_max = 300;  // rules for one type of one value
   uint32_t demands = 60'000;
 };
@@ -54,6 +54,7 @@ class LanguageBuilder {
   };
   Demand intern(std::vector<uint32_t> references);
   uint32_t entry_of(const JsonValue& value, bool constant);
+  Result<std::shared_ptr<const Language>> expand_new(Demand demand);
   Result<std::shared_ptr<const Language>> reference(uint32_t reference);
   bool surely_empty(Demand demand);
   bool no_string(RegexId regex);
@@ -75,7 +76,7 @@ class LanguageBuilder {
   RegexArena& arena_;
   const LanguageBudget budget_;
   uint64_t steps_ = 0;
-  uint32_t emptiness_depth_ = 0;
+  uint32_t emptiness_depth_ = 0, depth_ = 0;
   std::vector<Entry> entries_;
   std::unordered_map<const JsonValue*, uint32_t> entry_index_[2];
   std::vector<std::vector<uint32_t>> demands_;

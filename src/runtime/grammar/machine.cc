@@ -30,6 +30,11 @@ Machine::Machine(const Program& program, const Syntax& syntax) : program_(&progr
   frames_.push_back(root);
 }
 
+FrameIndex Machine::start_at(uint32_t node) {
+  scratch_.assign(1, {0, 0, 0, node, 0});
+  return push(Frame(), scratch_);
+}
+
 void Machine::release(const Mark& mark) {
   frames_.resize(mark.frames);
   threads_.resize(mark.threads);
@@ -277,13 +282,13 @@ bool Machine::can_become(const Frame& frame, const StringLexer::Possible& possib
     return (next >= possible.near.first && next <= possible.near.last) ||
            (next >= possible.far.first && next <= possible.far.last);
   };
-  const auto leads_on = [&](const Dfa& dfa, uint32_t state) {
-    return dfa.leads_on(state, possible.near.first, possible.near.last) ||
-           (possible.far.first <= possible.far.last && dfa.leads_on(state, possible.far.first, possible.far.last));
-  };
   if (frame.kind == Kind::key) {
     const ObjectProgram& object = program_->objects[thread.rule];
-    if (thread.c != 0 && (object.key_dfa == none || leads_on(program_->dfas[object.key_dfa], thread.c))) return true;
+    if (thread.c != 0) {
+      if (object.key_dfa == none) return true;
+      const Dfa& dfa = program_->dfas[object.key_dfa];
+      if (dfa.leads_on(thread.c, possible.near) || dfa.leads_on(thread.c, possible.far)) return true;
+    }
     for (uint32_t i = thread.a; i < thread.b; ++i)
       if (inside(std::string_view(object.names[i].text).substr(frame.bytes))) return true;
     return false;
@@ -295,7 +300,11 @@ bool Machine::can_become(const Frame& frame, const StringLexer::Possible& possib
     return false;
   }
   if (frame.length >= string.max) return false;
-  return string.dfa == none || leads_on(program_->dfas[string.dfa], thread.a);
+  if (string.dfa == none) return true;
+  const Dfa& dfa = program_->dfas[string.dfa];
+  const uint64_t length = uint64_t{frame.length} + 1, most = string.max - length;
+  const uint64_t least = string.min > length ? string.min - length : 0;
+  return dfa.leads_on(thread.a, possible.near, most, least) || dfa.leads_on(thread.a, possible.far, most, least);
 }
 
 bool Machine::string_can_close(const Frame& frame, const Thread& thread) const {
@@ -628,7 +637,11 @@ FrameIndex Machine::end_key(FrameIndex top, bool unknown) {
       known = &program.names[thread.a];
     const Choices* choices = known != nullptr ? &known->choices : nullptr;
     if (known == nullptr && thread.c != 0) {
-      const uint32_t outputs = program.key_dfa == none ? 0 : program_->dfas[program.key_dfa].outputs[thread.c];
+      uint32_t outputs = 0;
+      if (program.key_dfa != none) {
+        const Dfa& dfa = program_->dfas[program.key_dfa];
+        outputs = unknown ? dfa.one_output : dfa.outputs[thread.c];
+      }
       if (program.key_dfa == none || outputs != 0) choices = &program.other_choices[outputs];
     }
     const bool required = known != nullptr && known->required;

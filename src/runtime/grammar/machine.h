@@ -67,6 +67,7 @@ class Machine {
   Machine(const Program& program, const Syntax& syntax);
 
   FrameIndex start() const { return 1; }
+  FrameIndex start_at(uint32_t node);  // a text that is this value of the program
   // The frame after `symbol`, or dead_frame.
   FrameIndex step(FrameIndex top, Symbol symbol);
   bool complete(FrameIndex top);
@@ -95,6 +96,7 @@ class Machine {
   FrameIndex with_threads(FrameIndex top, std::span<const Thread> threads);
   FrameIndex with_length(FrameIndex top, uint32_t length);
   FrameIndex after_unknown_key(FrameIndex key);
+  FrameIndex after_string(FrameIndex string, const Thread& thread) { return end_value(string, {thread}); }
   // Names that are known to the key's threads, or that its object has already, and begin with what is written of it.
   std::vector<std::string> special_names(const Frame& key) const;
   bool names_open(const Thread& key_thread) const { return key_thread.c != 0; }

@@ -217,8 +217,11 @@ bool NumberRule::may_begin(std::string_view prefix) const {
   if (body.find_first_of("eE") != std::string_view::npos) return false;
   if (no_point && body.find('.') != std::string_view::npos) return false;
   const size_t point = body.find('.');
-  if (body.empty())
-    return any_in(*this, {Decimal{}, with_sign(negative, "1", 60), true}) || (negative && accepts(Decimal{}));
+  if (body.empty()) {  // a minus
+    if (accepts(Decimal{})) return true;
+    const Decimal far = min ? *min : allowed ? with_sign(true, "1", 400) : Decimal{};
+    return !min && !allowed ? true : (far.negative && any_in(*this, {Decimal{}, far, true}));
+  }
   std::string digits(body.substr(0, point));
   if (point != std::string_view::npos) {
     const std::string_view fraction = body.substr(point + 1);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <iterator>
 #include <unordered_map>
 
 #include "grammar/language_builder.h"
@@ -131,6 +132,8 @@ Result<uint32_t> ProgramBuilder::add_array(const ArrayRule& rule) {
   array.max = rule.max;
   array.contains = rule.contains;
   array.unique = rule.unique;
+  if (rule.unique && rule.max > 1)
+    return fail(ErrorKind::unsupported, "uniqueItems", "that all items differ is not enforced");
   if (rule.contains.size() > counted_max)
     return fail(ErrorKind::unsupported, "contains", fmt::format("more than {} at once", counted_max));
   uint64_t prefix = rule.prefix.size();
@@ -425,6 +428,43 @@ uint64_t name_hash(std::string_view name) {
   uint64_t hash = name_hash_begin;
   for (const char c : name) hash = name_hash_add(hash, static_cast<uint8_t>(c));
   return hash;
+}
+
+uint32_t join_programs(Program& program, Program other) {
+  const auto base = [](const auto& list) { return static_cast<uint32_t>(list.size()); };
+  const uint32_t nodes = base(program.nodes), numbers = base(program.numbers), strings = base(program.strings);
+  const uint32_t arrays = base(program.arrays), objects = base(program.objects), dfas = base(program.dfas);
+  const auto shift = [](std::vector<uint32_t>& list, uint32_t by) {
+    for (uint32_t& index : list) index += by;
+  };
+  const auto shift_choices = [&](Choices& choices) {
+    for (Choice& choice : choices) choice.node += nodes;
+  };
+  for (ValueNode& node : other.nodes) {
+    shift(node.numbers, numbers);
+    shift(node.strings, strings);
+    shift(node.arrays, arrays);
+    shift(node.objects, objects);
+  }
+  for (StringProgram& string : other.strings)
+    if (string.dfa != none) string.dfa += dfas;
+  for (ArrayProgram& array : other.arrays) {
+    std::ranges::for_each(array.prefix, shift_choices);
+    shift_choices(array.rest);
+  }
+  for (ObjectProgram& object : other.objects) {
+    for (NameProgram& name : object.names) shift_choices(name.choices);
+    std::ranges::for_each(object.other_choices, shift_choices);
+    if (object.key_dfa != none) object.key_dfa += dfas;
+  }
+  const auto move_all = [](auto& to, auto& from) { std::ranges::move(from, std::back_inserter(to)); };
+  move_all(program.nodes, other.nodes);
+  move_all(program.numbers, other.numbers);
+  move_all(program.strings, other.strings);
+  move_all(program.arrays, other.arrays);
+  move_all(program.objects, other.objects);
+  move_all(program.dfas, other.dfas);
+  return other.root + nodes;
 }
 
 Result<Program> compile_schema(std::string_view schema, const std::string& where) {

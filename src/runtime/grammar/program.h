@@ -76,6 +76,9 @@ uint64_t name_hash(std::string_view name);
 inline constexpr uint64_t name_hash_begin = 0xCBF29CE484222325u;
 inline uint64_t name_hash_add(uint64_t hash, uint8_t byte) { return (hash ^ byte) * 0x100000001B3u; }
 
+// Puts `other` beside what `program` has; the node that was its root.
+uint32_t join_programs(Program& program, Program other);
+
 // Errors: ErrorKind::refused (no schema), unsupported (what cannot be enforced, and where), limit.
 Result<Program> compile_schema(std::string_view schema, const std::string& where);
 

@@ -89,6 +89,7 @@ RegexId RegexArena::list(Kind kind, std::vector<RegexId> parts) {
       flat.push_back(part);
     }
   }
+  work_ += flat.size();
   std::ranges::sort(flat);
   flat.erase(std::unique(flat.begin(), flat.end()), flat.end());
   bool nullable_all = true, nullable_any = false;
@@ -172,6 +173,7 @@ RegexId RegexArena::derivative(RegexId id, char32_t symbol) {
 // The recursion goes as deep as the expression is nested, which the parsers of expressions bound.
 RegexId RegexArena::derive(RegexId id, char32_t symbol) {
   const Node node = nodes_[id];
+  work_ += 1 + node.parts.size();
   switch (node.kind) {
     case Kind::empty:
     case Kind::epsilon:

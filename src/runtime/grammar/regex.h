@@ -62,8 +62,10 @@ class RegexArena {
   // The sets of characters that `id` is made of.
   void collect_sets(RegexId id, std::vector<CodePointSet>& sets) const;
 
-  // Expressions made so far; whoever builds with untrusted input compares it with a limit.
+  // Expressions made so far, and the parts of expressions looked at; whoever builds with untrusted input compares them
+  // with a limit.
   size_t size() const { return nodes_.size(); }
+  uint64_t work() const { return work_; }
 
  private:
   enum class Kind : uint8_t { empty, epsilon, set, concat, either, both, negation, repeat };
@@ -81,6 +83,7 @@ class RegexArena {
   RegexId list(Kind kind, std::vector<RegexId> parts);
   RegexId derive(RegexId id, char32_t symbol);
 
+  uint64_t work_ = 0;
   std::vector<Node> nodes_;
   std::unordered_map<Node, RegexId, Hash> index_;
   std::vector<CodePointSet> sets_;
@@ -96,24 +99,31 @@ struct Dfa {
   std::vector<char32_t> starts;  // of the ranges beyond ASCII, ascending
   std::vector<uint16_t> start_class;
   uint32_t classes = 0, states = 0, start = dead;
-  std::vector<uint32_t> next;       // [states, classes]
-  std::vector<uint32_t> outputs;    // bit i: the i-th language accepts here
-  std::vector<uint32_t> reachable;  // outputs that lie ahead, or here: one bit per language
-  std::vector<uint32_t> nearest;    // characters to the nearest state that accepts anything
-  std::vector<uint32_t> farthest;   // … to the farthest; unbounded if there is a loop
-  std::vector<uint64_t> loops;      // [states, 2]: ASCII characters that lead back to the state
-  std::vector<uint8_t> wide_loop;   // all characters beyond ASCII lead back to the state
+  std::vector<uint32_t> next;      // [states, classes]
+  std::vector<uint32_t> outputs;   // bit i: the i-th language accepts here
+  std::vector<uint32_t> nearest;   // characters to the nearest state that accepts anything
+  std::vector<uint32_t> farthest;  // … to the farthest; unbounded if there is a loop
+  // Runs: a text of at most run[state] characters from alive[state] (ASCII), and from beyond ASCII where wide_alive,
+  // leads to a living state, whichever it is.
+  std::vector<uint64_t> alive;  // [states, 2]
+  std::vector<uint8_t> wide_alive;
+  std::vector<uint32_t> run;
+  uint32_t nearest_max = 0;  // of the living states
+  bool endless = true;       // no living state has a farthest one
+  uint32_t one_output = 0;   // what every accepting state puts out, if they all put out the same
 
   uint32_t class_of(char32_t character) const;
   uint32_t step(uint32_t state, char32_t character) const { return next[state * classes + class_of(character)]; }
-  // Whether some character from first to last leads on to a living state.
-  bool leads_on(uint32_t state, char32_t first, char32_t last) const;
+  // Whether some character from first to last leads on to a living state, behind which the text may end after at most
+  // `most` characters and after `least` or more.
+  bool leads_on(uint32_t state, CodePointRange range, uint64_t most = ~uint64_t{0}, uint64_t least = 0) const;
   bool accepts(uint32_t state) const { return outputs[state] != 0; }
 };
 
 struct DfaBudget {
   uint32_t states = 6'000;
-  uint32_t steps = 150'000;
+  uint32_t steps = 40'000;
+  uint64_t work = 800'000;  // parts of expressions
 };
 
 // The automaton of up to 32 languages at once. States from which only unwanted outputs can be reached die: an output

@@ -14,6 +14,10 @@ namespace {
 constexpr size_t worth_skipping = 6;     // tokens of a subtree
 constexpr uint32_t characters_max = 32;  // masks by length up to this; beyond, the difference is a handful of tokens
 
+// ASCII that needs no escape in a string.
+constexpr std::array<uint64_t, 2> safe_ascii = {0xFFFFFFFF00000000u & ~(uint64_t{1} << '"'),
+                                                ~(uint64_t{1} << ('\\' - 64))};
+
 using Entry = std::pair<std::string_view, int32_t>;
 
 // `entries` sorted by text.
@@ -34,10 +38,6 @@ void build(const std::vector<Entry>& entries, std::vector<TrieNode>& nodes, std:
     previous = text;
   }
   for (const uint32_t node : path) nodes[node].end = static_cast<uint32_t>(nodes.size());
-}
-
-bool is_text(TokenKind kind) {
-  return kind == TokenKind::normal || kind == TokenKind::added || kind == TokenKind::byte;
 }
 
 bool well_formed_text(std::string_view text) {
@@ -78,6 +78,10 @@ Passage pass(std::string_view text) {
 }
 
 }  // namespace
+
+bool is_text(TokenKind kind) {
+  return kind == TokenKind::normal || kind == TokenKind::added || kind == TokenKind::byte;
+}
 
 TokenTrie::TokenTrie(const Tokenizer& tokenizer) : vocabulary_(tokenizer.size()) {
   std::vector<Entry> entries;
@@ -139,6 +143,7 @@ void TokenTrie::fill_contents(const std::vector<bool>& well_formed) {
       content.characters_max = std::max(content.characters_max, characters);
       open.emplace_back(nodes_[i].end, characters);
     }
+    content.plain = (content.ascii[0] & ~safe_ascii[0]) == 0 && (content.ascii[1] & ~safe_ascii[1]) == 0;
     nodes_[node].content = static_cast<uint32_t>(contents_.size());
     contents_.push_back(content);
   }
