@@ -161,7 +161,7 @@ void check_attention(Input input) {
   const int32_t heads = input.number(1, 17), head_dim = input.number(1, 80), keys = input.number(1, 70);
   const KvType type = input.number(0, 1) == 0 ? KvType::f16 : KvType::f32;
   const int32_t cut = input.number(0, keys);
-  const int64_t kv_bytes = int64_t{keys} * head_dim * (type == KvType::f16 ? 2 : 4);
+  const int64_t kv_bytes = int64_t{keys} * head_dim * (type == KvType::f32 ? 4 : 2);
   const auto query = input.array<float>(int64_t{heads} * head_dim);
   const auto key = input.array<std::byte>(kv_bytes), value = input.array<std::byte>(kv_bytes);
   const int64_t offset = kv_bytes / keys * cut;
@@ -189,6 +189,40 @@ void check_attention(Input input) {
   });
 }
 
+void check_keys_from_values(Input input) {
+  const int32_t heads = input.number(1, 17), head_dim = 2 * input.number(1, 40), keys = input.number(1, 64);
+  const int64_t pairs = input.number(0, head_dim / 2), place = input.number(0, 64 - keys);
+  const auto query = input.array<float>(int64_t{heads} * head_dim), weight = input.array<float>(head_dim);
+  const auto value = input.array<std::byte>(int64_t{keys} * head_dim * 2);
+  std::vector<float> pages, places;
+  const auto turn = [pairs](int64_t position, std::vector<float>& table) {
+    for (const float shift : {0.0f, 1.5707963f})
+      for (int64_t i = 0; i < pairs; ++i)
+        table.push_back(std::cos(static_cast<float>(position) / static_cast<float>(i + 1) - shift));
+  };
+  for (int64_t page = 0; page < 3; ++page) turn(page * kv_page_positions, pages);
+  for (int64_t p = 0; p < kv_page_positions; ++p) turn(p, places);
+  const KeysFromValues from = {weight.data(), pairs, pages.data(), places.data()};
+  const KvSpan span = {nullptr, value.data(), keys, 2 * kv_page_positions + place};
+  require_agreement([&](const Kernels& kernels) {
+    std::vector<float> out(query.size()), scores(static_cast<size_t>(heads * keys));
+    std::vector<float> rows(static_cast<size_t>((heads + key_rows_together) * head_dim));
+    kernels.attend({.query = query.data(),
+                    .out = out.data(),
+                    .heads = heads,
+                    .head_dim = head_dim,
+                    .scale = 0.1f,
+                    .type = KvType::f16,
+                    .spans = &span,
+                    .span_count = 1,
+                    .keys = keys,
+                    .scores = scores.data(),
+                    .keys_from_values = &from,
+                    .rows = rows.data()});
+    return out;
+  });
+}
+
 }  // namespace
 }  // namespace lapidary
 
@@ -196,6 +230,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace lapidary;
   if (size < 8) return 0;
   const Input input(data + 1, size - 1);
+  if (data[0] % 8 == 7) {
+    check_keys_from_values(input);
+    return 0;
+  }
   switch (data[0] % 4) {
     case 0:
       check_elementwise(input);

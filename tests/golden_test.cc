@@ -28,13 +28,18 @@ constexpr Tolerance int8_activations{0.75, 0.12, 0.3, 1.5};
 struct Setting {
   const Kernels* kernels;
   KvType kv;
-  std::string text() const { return std::string(kernels->name) + (kv == KvType::f16 ? ", KV f16" : ", KV f32"); }
+  std::string text() const {
+    return std::string(kernels->name) + (kv == KvType::f16   ? ", KV f16"
+                                         : kv == KvType::f32 ? ", KV f32"
+                                                             : ", KV f16 with all keys");
+  }
 };
 
 std::vector<Setting> settings() {
   std::vector<Setting> all;
   for (const Kernels* kernels : available_kernels())
     for (const KvType kv : {KvType::f32, KvType::f16}) all.push_back({kernels, kv});
+  all.push_back({available_kernels().front(), KvType::f16_keys});
   return all;
 }
 
@@ -177,7 +182,7 @@ bool has_media(const golden::Case& c) { return c.meta.contains("images"); }
 
 void run_case(const golden::Case& c, Engine& engine, const Setting& setting, bool quantized) {
   const bool ref = setting.kernels->quantize_row == nullptr;
-  const Tolerance& tolerance = quantized && !ref ? int8_activations : setting.kv == KvType::f16 ? half_cache : exact;
+  const Tolerance& tolerance = quantized && !ref ? int8_activations : setting.kv == KvType::f32 ? exact : half_cache;
   const TokenizedPrompt prompt = prompt_of(c, engine);
   if (c.has("input_ids")) REQUIRE(prompt.ids == c.at("input_ids").ids());
   check_soft_tokens(c, prompt, engine.config().hidden);

@@ -111,6 +111,10 @@ class RowsBeside {
   std::thread thread_;  // last: it uses the others
 };
 
+bool compares(const PerplexityOptions& options) {
+  return !options.against.empty() || options.against_kv != KvChoice::automatic;
+}
+
 struct Figures {
   int64_t tokens = 0, scored = 0;
   double nll = 0, nll_against = 0, divergence = 0;
@@ -179,7 +183,7 @@ std::string report(const Figures& figures, const PerplexityOptions& options) {
   if (options.json) {
     OrderedJson json = {
         {"tokens", figures.tokens}, {"scored", figures.scored}, {"nll_per_token", nll}, {"perplexity", std::exp(nll)}};
-    if (!options.against.empty()) {
+    if (compares(options)) {
       json["against_nll_per_token"] = nll_against;
       json["against_perplexity"] = std::exp(nll_against);
       json["kl_divergence"] = divergence;
@@ -191,7 +195,7 @@ std::string report(const Figures& figures, const PerplexityOptions& options) {
   std::string text =
       fmt::format("tokens         {} ({} scored, {:.1f} s)\nperplexity     {:.4f} ({:.6f} nats a token)\n",
                   figures.tokens, figures.scored, figures.seconds, std::exp(nll), nll);
-  if (!options.against.empty())
+  if (compares(options))
     text += fmt::format(
         "against        {:.4f} ({:.6f} nats a token)\nKL divergence  {:.6f} nats a token\ntop-1 the same {:.2f} %\n",
         std::exp(nll_against), nll_against, divergence, 100 * agreement);
@@ -205,8 +209,11 @@ Result<void> perplexity(const PerplexityOptions& options, Console& console) {
   const auto tokens = static_cast<int64_t>(prompt.ids.size());
   LAPIDARY_TRY(const int64_t context, plan_context(engine, tokens, tokens, options.engine.force));
   std::optional<OpenedEngine> second;
-  if (!options.against.empty()) {
-    LAPIDARY_TRY(second, open_engine({options.against, ""}, options.engine, console));
+  if (compares(options)) {
+    const ModelChoice other = options.against.empty() ? options.model : ModelChoice{options.against, ""};
+    EngineChoice other_engine = options.engine;
+    if (options.against_kv != KvChoice::automatic) other_engine.kv = options.against_kv;
+    LAPIDARY_TRY(second, open_engine(other, other_engine, console));
     LAPIDARY_CHECK(check_same_vocabulary(engine.model(), second->engine->model()));
     MemoryState rest = memory_state();
     const uint64_t first_bytes =

@@ -72,7 +72,7 @@ std::string as_json(const Shown& shown) {
                       {"audio", config.audio.has_value()},
                       {"file_bytes", shown.model->file_bytes()},
                       {"projector", shown.model->projector_path()},
-                      {"kv_type", shown.kv == KvType::f16 ? "f16" : "f32"},
+                      {"kv_type", shown.kv == KvType::f32 ? "f32" : "f16"},
                       {"memory_available", shown.memory.available_bytes},
                       {"memory_limited_by", shown.memory.limited_by}};
   OrderedJson memory = OrderedJson::array();

@@ -44,13 +44,24 @@ Result<OpenedEngine> open_engine(const ModelChoice& choice, const EngineChoice& 
   EngineOptions options;
   options.threads = engine.threads;
   options.kernels = environment("LAPIDARY_KERNELS");
-  if (engine.kv != KvChoice::automatic) options.kv = engine.kv == KvChoice::f16 ? KvType::f16 : KvType::f32;
+  if (engine.kv != KvChoice::automatic) {
+    LAPIDARY_TRY(options.kv, kv_type(engine.kv));
+  }
   LAPIDARY_TRY(auto created, Engine::create(std::move(model), options));
   return OpenedEngine{std::move(created), monotonic_seconds() - begin};
 }
 
 Result<KvType> kv_type(KvChoice choice) {
-  if (choice != KvChoice::automatic) return choice == KvChoice::f16 ? KvType::f16 : KvType::f32;
+  switch (choice) {
+    case KvChoice::f16:
+      return KvType::f16;
+    case KvChoice::f16_keys:
+      return KvType::f16_keys;
+    case KvChoice::f32:
+      return KvType::f32;
+    case KvChoice::automatic:
+      break;
+  }
   LAPIDARY_TRY(const Kernels* kernels, select_kernels(environment("LAPIDARY_KERNELS")));
   return kernels->quantize_row == nullptr ? KvType::f32 : KvType::f16;
 }

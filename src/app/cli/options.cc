@@ -95,16 +95,16 @@ class Verb {
     text("-m,--model", choice.path, "MODEL", "the model, if the words leave it open");
     text("--mmproj", choice.projector, "F", "the GGUF file for pictures and sound, if it is not beside the model");
   }
-  void kv(KvChoice& choice) {
+  void kv(KvChoice& choice, const char* name = "--kv", const char* about = "type of the KV cache") {
     app_.add_option_function<std::string>(
-            "--kv",
-            [&choice](const std::string& word) {
-              if (word != "f16" && word != "f32")
-                throw CLI::ValidationError("--kv", fmt::format("expected f16 or f32, found \"{}\"", word));
-              choice = word == "f16" ? KvChoice::f16 : KvChoice::f32;
+            name,
+            [&choice, name](const std::string& word) {
+              if (word != "f16" && word != "f16-keys" && word != "f32")
+                throw CLI::ValidationError(name, fmt::format("expected f16, f16-keys or f32, found \"{}\"", word));
+              choice = word == "f16" ? KvChoice::f16 : word == "f32" ? KvChoice::f32 : KvChoice::f16_keys;
             },
-            "type of the KV cache")
-        ->type_name("f16|f32");
+            about)
+        ->type_name("f16|f16-keys|f32");
   }
   void engine(EngineChoice& choice) {
     number("-t,--threads", choice.threads, int32_t{1}, int32_t{1024}, "N", "threads; default: one a physical core");
@@ -199,6 +199,11 @@ Result<Command> parse_run(const std::vector<std::string>& words, const FileExist
   verb.text("--system", options.system, "TEXT", "the system prompt");
   verb.flag("--think", options.think, "let the model think first");
   verb.text("--tools", options.tools_file, "F", "tools the model may call: a list of function schemas");
+  verb.text("--tool-choice", options.constraint.tool_choice, "auto|none|required|NAME",
+            "whether the model calls tools, and which");
+  verb.text("--schema", options.constraint.schema_file, "F", "the answer is JSON of the JSON Schema in this file");
+  verb.text("--grammar", options.constraint.grammar_file, "F", "the answer is a text of the GBNF grammar in this file");
+  verb.text("--regex", options.constraint.regex, "R", "the whole answer matches this regular expression");
   verb.flag("--json", options.json, "print one event a line: media, prompt, thinking, text, tool_call, usage, error");
   verb.flag("--greedy", options.sampling.greedy, "always the likeliest token");
   verb.number("--temp", options.sampling.temperature, 0.0, 100.0, "X", "temperature; default: the model's");
@@ -222,6 +227,11 @@ Result<Command> parse_run(const std::vector<std::string>& words, const FileExist
     if (first) free_words.push_back(*first);
     if (second) free_words.push_back(*second);
     LAPIDARY_CHECK(assign_words(free_words, exists, run));
+    const ConstraintChoice& constraint = run.constraint;
+    if (!constraint.schema_file.empty() + !constraint.grammar_file.empty() + !constraint.regex.empty() > 1)
+      return fail(ErrorKind::wrong_use, "run", "give one of --schema, --grammar and --regex");
+    if (constraint.tool_choice != "auto" && run.tools_file.empty() && run.chat_file.empty())
+      return fail(ErrorKind::wrong_use, "--tool-choice", "belongs to --tools or --chat");
     if (run.raw && !(run.chat_file.empty() && run.system.empty() && run.tools_file.empty() && run.images.empty() &&
                      run.sounds.empty() && !run.think))
       return fail(ErrorKind::wrong_use, "--raw",
@@ -315,6 +325,7 @@ Result<Command> parse_perplexity(const std::vector<std::string>& words, const Fi
   verb.number("--tokens", options.tokens, int64_t{2}, int64_t{1} << 30, "N", "only the first N tokens");
   verb.text("--against", options.against, "MODEL2",
             "also the KL divergence from this model, and how often the likeliest token agrees");
+  verb.kv(options.against_kv, "--against-kv", "type of the other's KV cache; alone: against the same model with it");
   verb.engine(options.engine);
   verb.flag("--json", options.json, "as JSON");
   return finish<PerplexityOptions>(verb, words, options, [&](PerplexityOptions& perplexity) -> Result<void> {

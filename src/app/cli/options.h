@@ -17,7 +17,7 @@ struct ModelChoice {
   std::string projector;  // "": the one beside a GGUF file
 };
 
-enum class KvChoice : uint8_t { automatic, f16, f32 };
+enum class KvChoice : uint8_t { automatic, f16, f16_keys, f32 };
 
 // How to compute; what every verb that runs a model has.
 struct EngineChoice {
@@ -35,10 +35,17 @@ struct SamplingChoice {
   std::optional<uint64_t> seed;
 };
 
+// What a reply has to be; at most one of the first three is set.
+struct ConstraintChoice {
+  std::string schema_file, grammar_file, regex;
+  std::string tool_choice = "auto";  // auto, none, required or a tool's name
+};
+
 struct RunOptions {
   ModelChoice model;
   EngineChoice engine;
   SamplingChoice sampling;
+  ConstraintChoice constraint;
   std::optional<std::string> prompt;
   std::string chat_file, system, tools_file;
   std::vector<std::string> images, sounds, stop_strings;
@@ -79,7 +86,8 @@ struct PerplexityOptions {
   ModelChoice model;
   EngineChoice engine;
   std::string file, against;
-  int64_t tokens = 0;  // 0: all
+  KvChoice against_kv = KvChoice::automatic;  // automatic: as the first's
+  int64_t tokens = 0;                         // 0: all
   bool json = false;
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -20,7 +21,8 @@ struct TextPart {
 };
 struct MediaPart {
   MediaKind kind = MediaKind::image;
-  std::string path;  // as written; relative to the chat file's folder
+  std::string path;                               // as written; relative to the chat file's folder
+  std::shared_ptr<const std::string> bytes = {};  // the file's content, if it is in memory; `path` only names it then
 };
 using ContentPart = std::variant<TextPart, MediaPart>;
 

@@ -4,9 +4,7 @@
 #include <filesystem>
 
 #include "base/mapped_file.h"
-#include "chat/turn.h"
-#include "media/audio.h"
-#include "media/image.h"
+#include "chat/turn_steps.h"
 
 namespace lapidary {
 namespace {
@@ -14,10 +12,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr double trained_seconds_max = 30.0;  // gemma4.md 4: longer sound is outside the training
-
-struct MediaTokens {
-  int32_t begin, soft, end;
-};
 
 Result<MediaTokens> tokens_of(MediaKind kind, const SpecialTokens& tokens, const std::string& path) {
   const MediaTokens found = kind == MediaKind::image ? MediaTokens{tokens.image_begin, tokens.image, tokens.image_end}
@@ -29,13 +23,40 @@ Result<MediaTokens> tokens_of(MediaKind kind, const SpecialTokens& tokens, const
   return found;
 }
 
-Result<std::shared_ptr<const MappedFile>> open_media(const std::string& path, const std::string& folder) {
-  const fs::path place = fs::path(path).is_absolute() || folder.empty() ? fs::path(path) : fs::path(folder) / path;
-  return MappedFile::open(place.string());
+// A medium's file: in memory already, or mapped.
+struct MediaFile {
+  std::shared_ptr<const std::string> held;
+  std::shared_ptr<const MappedFile> mapped;
+  std::span<const std::byte> bytes() const {
+    return held != nullptr ? std::as_bytes(std::span(*held)) : mapped->bytes();
+  }
+};
+
+Result<MediaFile> open_media(const PromptItem& item, const std::string& folder) {
+  MediaFile file{item.bytes, nullptr};
+  if (file.held != nullptr) return file;
+  const fs::path path = item.path;
+  LAPIDARY_TRY(file.mapped,
+               MappedFile::open((path.is_absolute() || folder.empty() ? path : fs::path(folder) / path).string()));
+  return file;
 }
 
 int32_t budget_of(const ModelConfig& config, int32_t image_tokens) {
   return image_tokens > 0 ? image_tokens : (config.vision ? config.vision->default_soft_tokens : 280);
+}
+
+int64_t frames_of(const Sound& sound, const ModelConfig& config) {
+  const int64_t frame = config.audio ? config.audio->frame_samples : 640;
+  return (static_cast<int64_t>(sound.samples.size()) + frame - 1) / frame;
+}
+
+// Appends what stands for a medium; returns the index of its first soft token.
+int64_t widen(const DecodedMedium& medium, std::vector<int32_t>& ids) {
+  ids.push_back(medium.tokens.begin);
+  const auto first = static_cast<int64_t>(ids.size());
+  ids.insert(ids.end(), static_cast<size_t>(medium.event.soft_tokens), medium.tokens.soft);
+  ids.push_back(medium.tokens.end);
+  return first;
 }
 
 // Walks the prompt; runs of text and special tokens become ids, `medium` appends what stands for a picture or sound.
@@ -59,52 +80,64 @@ Result<void> walk(const Prompt& prompt, const Tokenizer& tokenizer, std::vector<
   return flush();
 }
 
-Result<SoftBlock> load_image(const std::string& path, const std::string& folder, Engine& engine, int32_t image_tokens,
-                             MediaEvent& event) {
-  LAPIDARY_TRY(const auto file, open_media(path, folder));
-  LAPIDARY_TRY(const Image image, decode_image(file->bytes(), path));
-  const int32_t patch = engine.config().vision ? engine.config().vision->patch_pixels : 48;
-  LAPIDARY_TRY(const ImagePatches patches, make_patches(image, budget_of(engine.config(), image_tokens), patch));
-  event.width = patches.grid.columns * patch;
-  event.height = patches.grid.rows * patch;
-  auto block = engine.embed(patches);
-  if (!block) return std::unexpected(std::move(block).error().in(path));
-  if (block->count != int64_t{patches.grid.columns} * patches.grid.rows)
-    return fail(ErrorKind::refused, path,
-                fmt::format("{} soft tokens for {} patches", block->count, patches.grid.columns * patches.grid.rows));
-  return block;
-}
+}  // namespace
 
-Result<SoftBlock> load_sound(const std::string& path, const std::string& folder, Engine& engine, MediaEvent& event) {
-  LAPIDARY_TRY(const auto file, open_media(path, folder));
-  LAPIDARY_TRY(const Sound sound, decode_sound(file->bytes(), path));
-  event.seconds = sound.seconds();
+Result<DecodedMedium> decode_medium(const PromptItem& item, const std::string& media_folder, const ModelConfig& config,
+                                    int32_t image_tokens) {
+  DecodedMedium medium;
+  LAPIDARY_TRY(medium.tokens, tokens_of(item.media, config.tokens, item.path));
+  MediaEvent& event = medium.event;
+  event.kind = item.media;
+  event.path = item.path;
+  LAPIDARY_TRY(const MediaFile file, open_media(item, media_folder));
+  if (item.media == MediaKind::image) {
+    LAPIDARY_TRY(const Image image, decode_image(file.bytes(), item.path));
+    const int32_t patch = config.vision ? config.vision->patch_pixels : 48;
+    LAPIDARY_TRY(medium.patches, make_patches(image, budget_of(config, image_tokens), patch));
+    const PatchGrid grid = medium.patches.grid;
+    event.width = grid.columns * patch;
+    event.height = grid.rows * patch;
+    event.soft_tokens = int64_t{grid.columns} * grid.rows;
+    return medium;
+  }
+  LAPIDARY_TRY(medium.sound, decode_sound(file.bytes(), item.path));
+  event.seconds = medium.sound.seconds();
   if (event.seconds > trained_seconds_max)
     event.warning =
         fmt::format("{:.1f} s of sound: the model is trained to 30 s, the rest may be misheard", event.seconds);
-  auto block = engine.embed(sound);
-  if (!block) return std::unexpected(std::move(block).error().in(path));
-  return block;
+  event.soft_tokens = frames_of(medium.sound, config);
+  return medium;
 }
 
-}  // namespace
+Result<SoftBlock> embed_medium(const DecodedMedium& medium, Engine& engine) {
+  auto block = medium.event.kind == MediaKind::image ? engine.embed(medium.patches) : engine.embed(medium.sound);
+  if (!block) return std::unexpected(std::move(block).error().in(medium.event.path));
+  if (block->count != medium.event.soft_tokens)
+    return fail(ErrorKind::refused, medium.event.path,
+                fmt::format("{} soft tokens where {} are expected", block->count, medium.event.soft_tokens));
+  return block;
+}
 
 Result<TokenizedPrompt> prepare_prompt(const Prompt& prompt, const std::string& media_folder, Engine& engine,
                                        int32_t image_tokens, const std::function<void(const MediaEvent&)>& sink) {
   TokenizedPrompt result;
   LAPIDARY_CHECK(walk(prompt, engine.model().tokenizer(), result.ids, [&](const PromptItem& item) -> Result<void> {
-    LAPIDARY_TRY(const MediaTokens tokens, tokens_of(item.media, engine.config().tokens, item.path));
-    MediaEvent event{item.media, item.path};
-    LAPIDARY_TRY(SoftBlock block, item.media == MediaKind::image
-                                      ? load_image(item.path, media_folder, engine, image_tokens, event)
-                                      : load_sound(item.path, media_folder, engine, event));
-    event.soft_tokens = block.count;
-    result.ids.push_back(tokens.begin);
-    block.first = static_cast<int64_t>(result.ids.size());
-    result.ids.insert(result.ids.end(), static_cast<size_t>(block.count), tokens.soft);
-    result.ids.push_back(tokens.end);
+    LAPIDARY_TRY(const DecodedMedium medium, decode_medium(item, media_folder, engine.config(), image_tokens));
+    LAPIDARY_TRY(SoftBlock block, embed_medium(medium, engine));
+    block.first = widen(medium, result.ids);
     result.blocks.push_back(std::move(block));
-    if (sink) sink(event);
+    if (sink) sink(medium.event);
+    return {};
+  }));
+  return result;
+}
+
+Result<DecodedPrompt> decode_prompt(const Prompt& prompt, const Tokenizer& tokenizer, const MediumDecoder& decode) {
+  DecodedPrompt result;
+  LAPIDARY_CHECK(walk(prompt, tokenizer, result.ids, [&](const PromptItem& item) -> Result<void> {
+    LAPIDARY_TRY(auto medium, decode(item));
+    const int64_t first = widen(*medium, result.ids);
+    result.media.push_back({std::move(medium), first});
     return {};
   }));
   return result;
@@ -116,17 +149,16 @@ Result<std::vector<int32_t>> expand_prompt(const Prompt& prompt, const std::stri
   std::vector<int32_t> ids;
   LAPIDARY_CHECK(walk(prompt, tokenizer, ids, [&](const PromptItem& item) -> Result<void> {
     LAPIDARY_TRY(const MediaTokens tokens, tokens_of(item.media, config.tokens, item.path));
-    LAPIDARY_TRY(const auto file, open_media(item.path, media_folder));
+    LAPIDARY_TRY(const MediaFile file, open_media(item, media_folder));
     int64_t count = 0;
     if (item.media == MediaKind::image) {
-      LAPIDARY_TRY(const Image image, decode_image(file->bytes(), item.path));
+      LAPIDARY_TRY(const Image image, decode_image(file.bytes(), item.path));
       LAPIDARY_TRY(const PatchGrid grid, patch_grid(image.width, image.height, budget_of(config, image_tokens),
                                                     config.vision ? config.vision->patch_pixels : 48));
       count = int64_t{grid.columns} * grid.rows;
     } else {
-      LAPIDARY_TRY(const Sound sound, decode_sound(file->bytes(), item.path));
-      const int64_t frame = config.audio ? config.audio->frame_samples : 640;
-      count = (static_cast<int64_t>(sound.samples.size()) + frame - 1) / frame;
+      LAPIDARY_TRY(const Sound sound, decode_sound(file.bytes(), item.path));
+      count = frames_of(sound, config);
     }
     ids.push_back(tokens.begin);
     ids.insert(ids.end(), static_cast<size_t>(count), tokens.soft);

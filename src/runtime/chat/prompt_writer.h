@@ -11,16 +11,16 @@ namespace lapidary {
 
 class PromptWriter {
  public:
-  void special(std::string_view name) { prompt_.push_back({PromptItem::Kind::special, std::string(name), {}, {}}); }
+  void special(std::string_view name) { prompt_.push_back({PromptItem::Kind::special, std::string(name), {}, {}, {}}); }
   // Texts that follow each other are one item.
   void text(std::string_view text) {
     if (text.empty()) return;
     if (prompt_.empty() || prompt_.back().kind != PromptItem::Kind::text)
-      prompt_.push_back({PromptItem::Kind::text, {}, {}, {}});
+      prompt_.push_back({PromptItem::Kind::text, {}, {}, {}, {}});
     prompt_.back().text += text;
   }
-  void media(std::string_view placeholder, MediaKind kind, std::string_view path) {
-    prompt_.push_back({PromptItem::Kind::media, std::string(placeholder), kind, std::string(path)});
+  void media(std::string_view placeholder, const MediaPart& media) {
+    prompt_.push_back({PromptItem::Kind::media, std::string(placeholder), media.kind, media.path, media.bytes});
   }
   Prompt take() { return std::move(prompt_); }
 

@@ -73,7 +73,7 @@ Prompt prompt_from_text(std::string_view text, const Tokenizer& tokenizer) {
     if (fragment.special < 0) {
       out.text(fragment.text);
     } else if (const auto media = media_of(fragment.text)) {
-      out.media(fragment.text, *media, "");
+      out.media(fragment.text, MediaPart{*media, {}});
     } else {
       out.special(fragment.text);
     }

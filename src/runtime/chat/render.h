@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct PromptItem {
   std::string text;                    // special: the token's name; text: the text; media: the placeholder's name
   MediaKind media = MediaKind::image;  // media only
   std::string path;                    // media only
+  std::shared_ptr<const std::string> bytes = {};  // media only: the content, if it is in memory
 };
 using Prompt = std::vector<PromptItem>;
 

@@ -174,8 +174,7 @@ void Renderer::tool_message(std::string_view name, size_t index) {
     if (const auto* text = std::get_if<TextPart>(&part)) joined += text->text;
   write_response(out_, name, OrderedJson(joined));
   for (const ContentPart& part : *parts)
-    if (const auto* media = std::get_if<MediaPart>(&part))
-      out_.media(placeholder(media->kind), media->kind, media->path);
+    if (const auto* media = std::get_if<MediaPart>(&part)) out_.media(placeholder(media->kind), *media);
 }
 
 // Text and media of a message. False if there was nothing but space.
@@ -196,7 +195,7 @@ Result<bool> Renderer::content(size_t index) {
         write_text(text->text);
       } else {
         const auto& media = std::get<MediaPart>(part);
-        out_.media(placeholder(media.kind), media.kind, media.path);
+        out_.media(placeholder(media.kind), media);
         any = true;
       }
     }

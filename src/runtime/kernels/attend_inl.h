@@ -45,6 +45,81 @@ void compute_scores(const AttentionCall& call) {
   }
 }
 
+// The query as a computed key wants it: times the key's weight where nothing turns. The pairs that turn follow for each
+// page.
+void weigh_query(const AttentionCall& call, float* query) {
+  for (int32_t h = 0; h < call.heads; ++h)
+    map(call.query + int64_t{h} * call.head_dim, call.keys_from_values->weight, call.head_dim,
+        query + int64_t{h} * call.head_dim, [](Lanes q, Lanes w) { return q * w; });
+}
+
+// The turning pairs of every head's query, turned back by a page's angle.
+void turn_query_back(const AttentionCall& call, int64_t page, float* query) {
+  const KeysFromValues& from = *call.keys_from_values;
+  const int64_t half = call.head_dim / 2;
+  const float* cos = from.pages + page * 2 * from.pairs;
+  const float* sin = cos + from.pairs;
+  for (int32_t h = 0; h < call.heads; ++h) {
+    const float* q = call.query + int64_t{h} * call.head_dim;
+    float* out = query + int64_t{h} * call.head_dim;
+    map(q, cos, q + half, sin, from.pairs, out, [](Lanes a, Lanes c, Lanes b, Lanes s) { return a * c + b * s; });
+    map(q, sin, q + half, cos, from.pairs, out + half,
+        [](Lanes a, Lanes s, Lanes b, Lanes c) { return b * c - a * s; });
+  }
+}
+
+// A value as the key for the query above: as it is where nothing turns, else weighed and turned by its place.
+template <typename Kv>
+LAPIDARY_INLINE void key_of_value(const AttentionCall& call, const uint8_t* value, int64_t place, float* key) {
+  const KeysFromValues& from = *call.keys_from_values;
+  const int64_t n = call.head_dim, half = n / 2;
+  int64_t i = 0;
+  for (; i + lane_count <= n; i += lane_count) store(key + i, Kv::load(value + i * Kv::bytes));
+  if (i < n) store_some(key + i, Kv::load_some(value + i * Kv::bytes, n - i), n - i);
+  map(key, from.weight, from.pairs, key, [](Lanes v, Lanes w) { return v * w; });
+  map(key + half, from.weight + half, from.pairs, key + half, [](Lanes v, Lanes w) { return v * w; });
+  const float* cos = from.places + place * 2 * from.pairs;
+  turn_pairs(key, key + half, cos, cos + from.pairs, from.pairs);
+}
+
+template <typename Kv>
+void compute_scores_from_values(const AttentionCall& call) {
+  const int64_t row_bytes = call.head_dim * Kv::bytes;
+  AttentionCall weighed = call;
+  float* query = call.rows;
+  float* keys = call.rows + int64_t{call.heads} * call.head_dim;
+  weighed.query = query;
+  weigh_query(call, query);
+  int64_t page = -1;
+  int32_t position = 0;
+  for (int32_t s = 0; s < call.span_count; ++s) {
+    const KvSpan& span = call.spans[s];
+    if (span.position / kv_page_positions != page) {
+      page = span.position / kv_page_positions;
+      turn_query_back(call, page, query);
+    }
+    const int64_t place = span.position % kv_page_positions;
+    const uint8_t* values = static_cast<const uint8_t*>(span.value);
+    for (int32_t first = 0; first < span.count; first += key_rows_together) {
+      const int32_t count = span.count - first < key_rows_together ? span.count - first : key_rows_together;
+      for (int32_t i = 0; i < count; ++i)
+        key_of_value<Kv>(call, values + (first + i) * row_bytes, place + first + i, keys + int64_t{i} * call.head_dim);
+      const uint8_t* rows = reinterpret_cast<const uint8_t*>(keys);
+      const int64_t stride = call.head_dim * Floats32::bytes;
+      int32_t i = 0;
+      for (; i + tile_keys <= count; i += tile_keys)
+        score_keys<tile_keys, Floats32>(weighed, rows + i * stride, position + first + i);
+      for (; i < count; ++i) score_keys<1, Floats32>(weighed, rows + i * stride, position + first + i);
+    }
+    position += span.count;
+  }
+}
+
+template <typename Kv>
+void score(const AttentionCall& call) {
+  call.keys_from_values != nullptr ? compute_scores_from_values<Kv>(call) : compute_scores<Kv>(call);
+}
+
 float largest_score(const float* scores, int32_t n) {
   Lanes largest = broadcast(scores[0]);
   int32_t i = 0;
@@ -136,10 +211,20 @@ void sum_values(const AttentionCall& call) {
 
 void attend(const AttentionCall& call) {
   const int64_t outputs = int64_t{call.heads} * call.head_dim;
-  call.type == KvType::f16 ? compute_scores<Halves>(call) : compute_scores<Floats32>(call);
+  call.type == KvType::f32 ? score<Floats32>(call) : score<Halves>(call);
   for (int64_t i = 0; i < outputs; ++i) call.out[i] = 0;
-  for (int32_t h = 0; h < call.heads; ++h) softmax(call.scores + int64_t{h} * call.keys, call.keys);
-  call.type == KvType::f16 ? sum_values<Halves>(call) : sum_values<Floats32>(call);
+  for (int32_t h = 0; h < call.heads; ++h) {
+    float* scores = call.scores + int64_t{h} * call.keys;
+    if (call.begins == nullptr) {
+      softmax(scores, call.keys);
+      continue;
+    }
+    const int32_t begin = call.begins[h], end = call.ends[h];
+    softmax(scores + begin, end - begin);
+    for (int32_t i = 0; i < begin; ++i) scores[i] = 0;
+    for (int32_t i = end; i < call.keys; ++i) scores[i] = 0;
+  }
+  call.type == KvType::f32 ? sum_values<Floats32>(call) : sum_values<Halves>(call);
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 namespace lapidary::LAPIDARY_VARIANT {
 namespace {
 
-// Applies `function` to each lane of one, two or three arrays.
+// Applies `function` to each lane of one to four arrays.
 template <typename Function>
 LAPIDARY_INLINE void map(const float* a, int64_t n, float* out, Function function) {
   int64_t i = 0;
@@ -24,6 +24,20 @@ LAPIDARY_INLINE void map(const float* a, const float* b, const float* c, int64_t
   if (i < n) {
     const int64_t rest = n - i;
     store_some(out + i, function(load_some(a + i, rest), load_some(b + i, rest), load_some(c + i, rest)), rest);
+  }
+}
+
+template <typename Function>
+LAPIDARY_INLINE void map(const float* a, const float* b, const float* c, const float* d, int64_t n, float* out,
+                         Function function) {
+  int64_t i = 0;
+  for (; i + lane_count <= n; i += lane_count)
+    store(out + i, function(load(a + i), load(b + i), load(c + i), load(d + i)));
+  if (i < n) {
+    const int64_t rest = n - i;
+    store_some(out + i,
+               function(load_some(a + i, rest), load_some(b + i, rest), load_some(c + i, rest), load_some(d + i, rest)),
+               rest);
   }
 }
 
@@ -77,19 +91,24 @@ void gelu_multiply(const float* gate, const float* up, int64_t n, float* out) {
   });
 }
 
-void rotate(float* head, const float* cos, const float* sin, int64_t half) {
+// Turns the pairs (first[i], second[i]) by angles given as cos and sin.
+LAPIDARY_INLINE void turn_pairs(float* first, float* second, const float* cos, const float* sin, int64_t pairs) {
   int64_t i = 0;
-  for (; i + lane_count <= half; i += lane_count) {
-    const Lanes a = load(head + i), b = load(head + half + i), c = load(cos + i), s = load(sin + i);
-    store(head + i, a * c - b * s);
-    store(head + half + i, b * c + a * s);
+  for (; i + lane_count <= pairs; i += lane_count) {
+    const Lanes a = load(first + i), b = load(second + i), c = load(cos + i), s = load(sin + i);
+    store(first + i, a * c - b * s);
+    store(second + i, b * c + a * s);
   }
-  if (const int64_t rest = half - i; rest > 0) {
-    const Lanes a = load_some(head + i, rest), b = load_some(head + half + i, rest);
+  if (const int64_t rest = pairs - i; rest > 0) {
+    const Lanes a = load_some(first + i, rest), b = load_some(second + i, rest);
     const Lanes c = load_some(cos + i, rest), s = load_some(sin + i, rest);
-    store_some(head + i, a * c - b * s, rest);
-    store_some(head + half + i, b * c + a * s, rest);
+    store_some(first + i, a * c - b * s, rest);
+    store_some(second + i, b * c + a * s, rest);
   }
+}
+
+void rotate(float* head, const float* cos, const float* sin, int64_t half) {
+  turn_pairs(head, head + half, cos, sin, half);
 }
 
 void add(float* x, const float* y, int64_t n) {

@@ -559,6 +559,96 @@ TEST_CASE("attention: the int8 family agrees to the bit and with ref, for any he
   }
 }
 
+// What KeysFromValues describes, for `count` positions from `first` on.
+struct Turning {
+  std::vector<float> weight, pages, places;
+  KeysFromValues keys;
+};
+
+Turning make_turning(int32_t head_dim, int64_t pairs, int64_t positions, uint64_t seed) {
+  Random random(seed);
+  Turning t;
+  t.weight = random.normals(static_cast<size_t>(head_dim));
+  const auto table = [&](int64_t count, int64_t step, std::vector<float>& out) {
+    for (int64_t p = 0; p < count; ++p)
+      for (const bool sine : {false, true})
+        for (int64_t i = 0; i < pairs; ++i) {
+          const double angle = static_cast<double>(p * step) * std::pow(0.9, static_cast<double>(i));
+          out.push_back(static_cast<float>(sine ? std::sin(angle) : std::cos(angle)));
+        }
+  };
+  table(positions / kv_page_positions + 1, kv_page_positions, t.pages);
+  table(kv_page_positions, 1, t.places);
+  t.keys = {t.weight.data(), pairs, t.pages.data(), t.places.data()};
+  return t;
+}
+
+TEST_CASE("attention: keys that follow from values are those that would have been stored") {
+  const struct {
+    int32_t heads, head_dim, keys;
+    int64_t pairs, first;
+  } shapes[] = {{16, 512, 150, 64, 0}, {3, 64, 70, 8, 0},   {2, 32, 1, 16, 63},   {5, 40, 65, 20, 1000},
+                {1, 16, 200, 3, 17},   {8, 96, 64, 0, 128}, {9, 26, 13, 13, 4000}};
+  for (const auto& shape : shapes) {
+    CAPTURE(shape.heads);
+    CAPTURE(shape.head_dim);
+    Attention a = make_attention(shape.heads, shape.head_dim, shape.keys, 55);
+    const Turning turning = make_turning(shape.head_dim, shape.pairs, shape.first + shape.keys, 56);
+    // The keys, in double.
+    const auto half = static_cast<size_t>(shape.head_dim) / 2;
+    for (int32_t k = 0; k < shape.keys; ++k) {
+      float* key = a.keys.data() + int64_t{k} * shape.head_dim;
+      for (int32_t i = 0; i < shape.head_dim; ++i)
+        key[i] = a.values[static_cast<size_t>(k * shape.head_dim + i)] * turning.weight[static_cast<size_t>(i)];
+      for (size_t i = 0; i < static_cast<size_t>(shape.pairs); ++i) {
+        const double angle = static_cast<double>(shape.first + k) * std::pow(0.9, static_cast<double>(i));
+        const double c = std::cos(angle), s = std::sin(angle), x = key[i], y = key[half + i];
+        key[i] = static_cast<float>(x * c - y * s);
+        key[half + i] = static_cast<float>(y * c + x * s);
+      }
+    }
+    const auto from_values = [&](const Kernels& kernels, KvType type, int32_t cut) {
+      std::vector<KvSpan> spans;
+      for (int32_t begin = 0; begin < shape.keys;) {
+        const int64_t position = shape.first + begin;
+        auto end = static_cast<int32_t>((position / kv_page_positions + 1) * kv_page_positions - shape.first);
+        if (cut > begin) end = std::min(end, cut);
+        end = std::min(end, shape.keys);
+        const int64_t offset = int64_t{begin} * shape.head_dim;
+        const void* value = type == KvType::f32 ? static_cast<const void*>(a.values.data() + offset)
+                                                : static_cast<const void*>(a.values_f16.data() + offset);
+        spans.push_back({nullptr, value, end - begin, position});
+        begin = end;
+      }
+      std::vector<float> out(a.query.size(), nan), scores(static_cast<size_t>(shape.heads * shape.keys), nan);
+      std::vector<float> rows(static_cast<size_t>((shape.heads + key_rows_together) * shape.head_dim), nan);
+      kernels.attend({.query = a.query.data(),
+                      .out = out.data(),
+                      .heads = shape.heads,
+                      .head_dim = shape.head_dim,
+                      .scale = 0.25f,
+                      .type = type,
+                      .spans = spans.data(),
+                      .span_count = static_cast<int32_t>(spans.size()),
+                      .keys = shape.keys,
+                      .scores = scores.data(),
+                      .keys_from_values = &turning.keys,
+                      .rows = rows.data()});
+      return out;
+    };
+    const auto stored = attend(ref::kernels, a, shape.heads, shape.head_dim, KvType::f32, {});
+    check_operation("attend", 1e-4, [&](const Kernels& k) {
+      const auto computed = from_values(k, KvType::f16, 0);
+      for (const int32_t cut : {1, 5, 50}) CHECK(same_bits(computed, from_values(k, KvType::f16, cut)));
+      CHECK(same_bits(computed, from_values(k, KvType::f32, 0)));
+      float largest = 0;
+      for (size_t i = 0; i < stored.size(); ++i) largest = std::max(largest, std::abs(stored[i] - computed[i]));
+      CHECK(largest < 1e-3f);
+      return computed;
+    });
+  }
+}
+
 TEST_CASE("attention: keys in half precision are the same as those numbers in full precision") {
   const Attention a = make_attention(5, 64, 50, 52);
   for (const Kernels* kernels : available_kernels())
@@ -576,6 +666,45 @@ TEST_CASE("attention: a head's result does not depend on the heads it is compute
                       {together.begin() + h * 48, together.begin() + (h + 1) * 48}));
     }
   }
+}
+
+TEST_CASE("attention: heads that see different keys together give what each gives alone") {
+  const Attention a = make_attention(6, 40, 90, 57);
+  const std::vector<int32_t> begins = {0, 3, 0, 40, 89, 17}, ends = {1, 90, 60, 41, 90, 33};
+  for (const KvType type : {KvType::f16, KvType::f32})
+    check_operation("attend", 1e-5, [&](const Kernels& k) {
+      const KvSpan span{type == KvType::f32 ? static_cast<const void*>(a.keys.data()) : a.keys_f16.data(),
+                        type == KvType::f32 ? static_cast<const void*>(a.values.data()) : a.values_f16.data(), 90};
+      std::vector<float> together(6 * 40, nan), scores(6 * 90, nan);
+      AttentionCall call = {.query = a.query.data(),
+                            .out = together.data(),
+                            .heads = 6,
+                            .head_dim = 40,
+                            .scale = 0.25f,
+                            .type = type,
+                            .spans = &span,
+                            .span_count = 1,
+                            .keys = 90,
+                            .scores = scores.data(),
+                            .begins = begins.data(),
+                            .ends = ends.data()};
+      k.attend(call);
+      for (size_t h = 0; h < 6; ++h) {
+        Attention one;
+        one.query.assign(a.query.begin() + static_cast<int64_t>(h) * 40,
+                         a.query.begin() + static_cast<int64_t>(h + 1) * 40);
+        const auto seen = [&](const auto& rows) {
+          return std::decay_t<decltype(rows)>(rows.begin() + begins[h] * 40, rows.begin() + ends[h] * 40);
+        };
+        one.keys = seen(a.keys);
+        one.values = seen(a.values);
+        one.keys_f16 = seen(a.keys_f16);
+        one.values_f16 = seen(a.values_f16);
+        CHECK(same_bits(attend(k, one, 1, 40, type, {}), {together.begin() + static_cast<int64_t>(h) * 40,
+                                                          together.begin() + static_cast<int64_t>(h + 1) * 40}));
+      }
+      return together;
+    });
 }
 
 TEST_CASE("attention: scores far apart neither overflow nor vanish, and a NaN key shows in every head") {

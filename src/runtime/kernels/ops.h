@@ -35,16 +35,35 @@ struct ActivationRows {
   const int32_t* sums_of_16 = nullptr;  // [rows, columns / 16]
 };
 
-enum class KvType : uint8_t { f16, f32 };
+// How keys and values are stored. f16: keys not at all where they follow from the values; f16_keys: those too.
+enum class KvType : uint8_t { f16, f16_keys, f32 };
+
+// Positions that share a base angle where keys are computed from values: the pages of the KV cache.
+inline constexpr int64_t kv_page_positions = 64;
 
 // Keys and values of consecutive positions for one KV head: row i at key + i * head_dim elements (of KvType).
+// A null key: see KeysFromValues. Such a span lies within one page.
 struct KvSpan {
   const void* key = nullptr;
   const void* value = nullptr;
   int32_t count = 0;
+  int64_t position = 0;  // of row 0
 };
 
-// Attention of one query position: `heads` query heads that share one KV head, over all keys in `spans`.
+// Layers whose values are the normed key projection need no keys (gemma4.md 1.4): key = rotate(weight * value), of
+// which only the first `pairs` pairs (i, i + head_dim / 2) turn. The angle of a position is that of its page plus that
+// of its place in the page, so two small tables do for any context: the query is turned back by the page's angle, a key
+// forward by the rest.
+struct KeysFromValues {
+  const float* weight = nullptr;  // [head_dim]
+  int64_t pairs = 0;
+  const float* pages = nullptr;   // [pages, 2, pairs]: cos and sin of page * kv_page_positions
+  const float* places = nullptr;  // [kv_page_positions, 2, pairs]
+};
+
+// Attention of `heads` query heads that share one KV head, over the keys in `spans`: heads of one position, or of
+// several that each see a range of the keys. A head's result depends on nothing but itself and the keys it sees, if all
+// values are finite.
 struct AttentionCall {
   const float* query = nullptr;  // [heads, head_dim], contiguous
   float* out = nullptr;          // [heads, head_dim], contiguous
@@ -56,7 +75,14 @@ struct AttentionCall {
   int32_t span_count = 0;
   int32_t keys = 0;         // sum of the spans' counts, > 0
   float* scores = nullptr;  // scratch, [heads, keys]
+  // [heads]: head h sees the keys [begins[h], ends[h]), at least one. Null: every head sees all.
+  const int32_t* begins = nullptr;
+  const int32_t* ends = nullptr;
+  const KeysFromValues* keys_from_values = nullptr;  // where the spans have no keys
+  float* rows = nullptr;                             // scratch then, [heads + key_rows_together, head_dim]
 };
+// How many computed keys an attention kernel holds at a time.
+inline constexpr int32_t key_rows_together = 8;
 
 struct Kernels {
   std::string_view name;

@@ -102,8 +102,21 @@ void softcap(float* x, float cap, int64_t n) {
 // Reads the key or value at `index` of a span.
 void read_kv_row(const void* data, int32_t index, KvType type, int32_t head_dim, float* out) {
   const std::byte* row =
-      static_cast<const std::byte*>(data) + int64_t{index} * head_dim * (type == KvType::f16 ? 2 : 4);
-  dequantize_row(type == KvType::f16 ? DType::f16 : DType::f32, row, out, head_dim);
+      static_cast<const std::byte*>(data) + int64_t{index} * head_dim * (type == KvType::f32 ? 4 : 2);
+  dequantize_row(type == KvType::f32 ? DType::f32 : DType::f16, row, out, head_dim);
+}
+
+// The key of a layer that stores values alone.
+void key_of_value(const AttentionCall& call, int64_t position, float* row) {
+  const KeysFromValues& from = *call.keys_from_values;
+  for (int32_t i = 0; i < call.head_dim; ++i) row[i] *= from.weight[i];
+  for (const float* angles : {from.places + position % kv_page_positions * 2 * from.pairs,
+                              from.pages + position / kv_page_positions * 2 * from.pairs})
+    for (int64_t i = 0; i < from.pairs; ++i) {
+      const float a = row[i], b = row[call.head_dim / 2 + i], cos = angles[i], sin = angles[from.pairs + i];
+      row[i] = a * cos - b * sin;
+      row[call.head_dim / 2 + i] = b * cos + a * sin;
+    }
 }
 
 void softmax(float* scores, int32_t n) {
@@ -118,12 +131,20 @@ void attend(const AttentionCall& call) {
   int32_t position = 0;
   for (const KvSpan* span = call.spans; span != call.spans + call.span_count; ++span)
     for (int32_t i = 0; i < span->count; ++i, ++position) {
-      read_kv_row(span->key, i, call.type, call.head_dim, row.data());
+      read_kv_row(call.keys_from_values == nullptr ? span->key : span->value, i, call.type, call.head_dim, row.data());
+      if (call.keys_from_values != nullptr) key_of_value(call, span->position + i, row.data());
       for (int32_t h = 0; h < call.heads; ++h)
         call.scores[int64_t{h} * call.keys + position] =
             call.scale * dot(call.query + int64_t{h} * call.head_dim, row.data(), call.head_dim);
     }
-  for (int32_t h = 0; h < call.heads; ++h) softmax(call.scores + int64_t{h} * call.keys, call.keys);
+  for (int32_t h = 0; h < call.heads; ++h) {
+    float* scores = call.scores + int64_t{h} * call.keys;
+    const int32_t begin = call.begins == nullptr ? 0 : call.begins[h];
+    const int32_t end = call.begins == nullptr ? call.keys : call.ends[h];
+    softmax(scores + begin, end - begin);
+    std::fill(scores, scores + begin, 0.0f);
+    std::fill(scores + end, scores + call.keys, 0.0f);
+  }
 
   std::fill_n(call.out, int64_t{call.heads} * call.head_dim, 0.0f);
   position = 0;

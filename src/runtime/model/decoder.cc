@@ -12,6 +12,11 @@ namespace {
 constexpr int64_t panel_rows = 16;      // rows of a weight matrix that a thread takes at a time
 constexpr int64_t column_grain = 1024;  // columns of the feed-forward that a thread takes at a time
 
+constexpr int64_t attention_scores_max = 1 << 20;  // that a thread keeps, unless one position needs more
+
+// Positions that attend together: enough rows to make reading and converting a key pay.
+int32_t attention_positions(int32_t heads) { return std::clamp(32 / heads, 4, 16); }
+
 bool is_quantized(DType dtype) { return dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16; }
 
 int64_t widest_activation(const ModelConfig& config) {
@@ -84,6 +89,7 @@ Result<void> Decoder::forward(const ForwardRequest& request) {
 
   embed(request);
   rotations();
+  key_rotations();
   observe(request, 0, hidden_.data());
   for (int32_t layer = 0; layer < static_cast<int32_t>(config_.layers.size()); ++layer) {
     if (request.cancelled != nullptr && request.cancelled->load(std::memory_order_relaxed))
@@ -137,6 +143,28 @@ void Decoder::rotations() {
   });
 }
 
+// The tables for keys that follow from values, as far as the batch's positions reach. gemma4.md 1.4 and 1.5.
+void Decoder::key_rotations() {
+  const std::vector<float>& frequencies = config_.rope_full;
+  const auto turn = [&](int64_t position, std::vector<float>& table) {
+    for (const bool sine : {false, true})
+      for (int64_t i = 0; i < key_pairs_; ++i) {
+        const double angle = static_cast<double>(position) * static_cast<double>(frequencies[static_cast<size_t>(i)]);
+        table.push_back(static_cast<float>(sine ? std::sin(angle) : std::cos(angle)));
+      }
+  };
+  if (key_places_.empty()) {
+    key_pairs_ = static_cast<int64_t>(frequencies.size());
+    while (key_pairs_ > 0 && frequencies[static_cast<size_t>(key_pairs_ - 1)] == 0) --key_pairs_;
+    for (int64_t place = 0; place < kv_page_positions; ++place) turn(place, key_places_);
+  }
+  int64_t last = 0;
+  for (const Place& place : places_) last = std::max(last, place.position);
+  for (auto page = static_cast<int64_t>(key_pages_.size()) / std::max<int64_t>(1, 2 * key_pairs_);
+       key_pairs_ > 0 && page <= last / kv_page_positions; ++page)
+    turn(page * kv_page_positions, key_pages_);
+}
+
 // h += post_attention_norm(o_proj(attend(q, k, v))). gemma4.md 1.3 and 1.4.
 void Decoder::attention(const ForwardRequest& request, int32_t layer) {
   const LayerConfig& shape = config_.layers[static_cast<size_t>(layer)];
@@ -172,9 +200,12 @@ void Decoder::attention(const ForwardRequest& request, int32_t layer) {
       float* v = value_.data() + r * kv_columns + kv_head * head_dim;
       if (shape.value_from_key) std::copy_n(k, head_dim, v);  // V is the raw projection, before k_norm
       if (value_norm) kernels_.rms_norm(v, nullptr, head_dim, config_.norm_eps, v);
-      kernels_.rms_norm(k, weights.key_norm.data(), head_dim, config_.norm_eps, k);
-      kernels_.rotate(k, cos, sin, head_dim / 2);
-      request.segments[static_cast<size_t>(place.segment)].cache->write(layer, kv_head, place.position, k, v, kernels_);
+      KvCache& cache = *request.segments[static_cast<size_t>(place.segment)].cache;
+      if (!cache.values_alone(layer)) {
+        kernels_.rms_norm(k, weights.key_norm.data(), head_dim, config_.norm_eps, k);
+        kernels_.rotate(k, cos, sin, head_dim / 2);
+      }
+      cache.write(layer, kv_head, place.position, k, v, kernels_);
     }
   });
 
@@ -189,40 +220,88 @@ void Decoder::attend(const ForwardRequest& request, int32_t layer) {
   const int64_t head_dim = shape.head_dim;
   const bool sliding = shape.kind == AttentionKind::sliding;
   const int32_t group = shape.query_heads / shape.kv_heads;
-  // Heads that share a KV head are computed together, so that its rows are read once; but not all of them when that
-  // would leave threads without work. A head's result does not depend on it.
-  int32_t heads = group;
-  while (heads % 2 == 0 && heads > 2 && int64_t{rows_} * shape.kv_heads * (group / heads) < 4 * pool_.threads())
-    heads /= 2;
-  const int64_t parts = group / heads, items = shape.kv_heads * parts;
+  const auto cache_of = [&](const Place& place) -> const KvCache& {
+    return *request.segments[static_cast<size_t>(place.segment)].cache;
+  };
+  const auto first_key = [&](const Place& place) {
+    return sliding ? std::max<int64_t>(0, place.position - config_.window + 1) : 0;
+  };
+  const auto end_key = [&](const Place& place) { return sliding ? place.visible_end : place.position + 1; };
 
-  pool_.run(rows_ * items, 1, [&](int64_t begin, int64_t end) {
+  // Heads that share a KV head, of a few neighbouring positions, are computed together, so that its rows are read once;
+  // but not all of them when that would leave threads without work. A head's result does not depend on it.
+  const int64_t tasks_wanted = int64_t{4} * pool_.threads();
+  int32_t heads = group, positions = attention_positions(group);
+  while (positions > 1 && rows_ * int64_t{shape.kv_heads} < tasks_wanted * positions) positions /= 2;
+  while (heads % 2 == 0 && heads > 2 && int64_t{rows_} * shape.kv_heads * (group / heads) < tasks_wanted) heads /= 2;
+  const int64_t parts = group / heads, items = shape.kv_heads * parts;
+  blocks_.clear();
+  for (int32_t row = 0; row < rows_;) {
+    const Place& place = places_[static_cast<size_t>(row)];
+    const int64_t keys = end_key(place) - first_key(place);
+    const int64_t most = std::clamp<int64_t>(attention_scores_max / (heads * keys), 1, positions);
+    int32_t count = 1;
+    while (count < most && row + count < rows_ && places_[static_cast<size_t>(row + count)].segment == place.segment)
+      ++count;
+    blocks_.push_back({row, count});
+    row += count;
+  }
+  const KeysFromValues from_values{weights_.layers[static_cast<size_t>(layer)].key_norm.data(), key_pairs_,
+                                   key_pages_.data(), key_places_.data()};
+
+  pool_.run(static_cast<int64_t>(blocks_.size()) * items, 1, [&](int64_t begin, int64_t end) {
     thread_local std::vector<KvSpan> spans;
-    thread_local std::vector<float> scores;
+    thread_local std::vector<float> scores, rows, query, out;
+    thread_local std::vector<int32_t> begins, ends;
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t r = item / items;
+      const Rows block = blocks_[static_cast<size_t>(item / items)];
       const auto kv_head = static_cast<int32_t>(item % items / parts);
-      const Place& place = places_[static_cast<size_t>(r)];
-      const int64_t first = sliding ? std::max<int64_t>(0, place.position - config_.window + 1) : 0;
-      const int64_t last = sliding ? place.visible_end : place.position + 1;
-      request.segments[static_cast<size_t>(place.segment)].cache->spans(layer, kv_head, first, last, spans);
+      const int64_t head = kv_head * group + item % parts * heads, columns = heads * head_dim;
+      const auto at = [&](int32_t i) { return ((block.first + i) * shape.query_heads + head) * head_dim; };
+      const Place* places = places_.data() + block.first;
+      const KvCache& cache = cache_of(*places);
+      const int64_t first = first_key(*places);
+      int64_t last = 0;
+      for (int32_t i = 0; i < block.count; ++i) last = std::max(last, end_key(places[i]));
+      cache.spans(layer, kv_head, first, last, spans);
 
       AttentionCall call;
-      const int64_t head = kv_head * group + item % parts * heads;
-      const int64_t at = (r * shape.query_heads + head) * head_dim;
-      call.query = query_.data() + at;
-      call.out = attended_.data() + at;
-      call.heads = heads;
+      call.query = query_.data() + at(0);
+      call.out = attended_.data() + at(0);
+      call.heads = heads * block.count;
       call.head_dim = shape.head_dim;
       call.scale = config_.attention_scale;
-      call.type = request.segments[static_cast<size_t>(place.segment)].cache->type();
+      call.type = cache.type();
       call.spans = spans.data();
       call.span_count = static_cast<int32_t>(spans.size());
       call.keys = static_cast<int32_t>(last - first);
-      const auto scratch = static_cast<size_t>(heads) * static_cast<size_t>(call.keys);
+      if (block.count > 1) {
+        query.resize(static_cast<size_t>(block.count * columns));
+        out.resize(query.size());
+        begins.clear();
+        ends.clear();
+        for (int32_t i = 0; i < block.count; ++i) {
+          std::copy_n(query_.data() + at(i), columns, query.data() + i * columns);
+          begins.insert(begins.end(), static_cast<size_t>(heads), static_cast<int32_t>(first_key(places[i]) - first));
+          ends.insert(ends.end(), static_cast<size_t>(heads), static_cast<int32_t>(end_key(places[i]) - first));
+        }
+        call.query = query.data();
+        call.out = out.data();
+        call.begins = begins.data();
+        call.ends = ends.data();
+      }
+      const auto scratch = static_cast<size_t>(call.heads) * static_cast<size_t>(call.keys);
       if (scores.size() < scratch) scores.resize(scratch + 1024);
       call.scores = scores.data();
+      if (cache.values_alone(layer)) {
+        rows.resize(static_cast<size_t>((call.heads + key_rows_together) * head_dim));
+        call.keys_from_values = &from_values;
+        call.rows = rows.data();
+      }
       kernels_.attend(call);
+      if (block.count > 1)
+        for (int32_t i = 0; i < block.count; ++i)
+          std::copy_n(out.data() + i * columns, columns, attended_.data() + at(i));
     }
   });
 }

@@ -67,12 +67,16 @@ class Decoder {
     int32_t segment;
     int64_t position, visible_end;
   };
+  struct Rows {  // of the batch, of one segment
+    int32_t first, count;
+  };
   struct Rotation {  // [rows, half]
     int64_t half = 0;
     std::vector<float> cos, sin;
   };
   void embed(const ForwardRequest& request);
   void rotations();
+  void key_rotations();
   void attention(const ForwardRequest& request, int32_t layer);
   void attend(const ForwardRequest& request, int32_t layer);
   void feed_forward(int32_t layer);
@@ -90,11 +94,15 @@ class Decoder {
   ThreadPool& pool_;
 
   std::vector<Place> places_;
+  std::vector<Rows> blocks_;  // rows that attend together
   int32_t rows_ = 0;
   std::vector<float> hidden_, normed_, projected_;     // [rows, hidden]
   std::vector<float> query_, key_, value_, attended_;  // [rows, heads * head_dim]
   std::vector<float> gate_, up_;                       // [rows, feed_forward]
   Rotation rotation_sliding_, rotation_full_;
+  // Angles of the keys that full layers compute from values: see KeysFromValues.
+  int64_t key_pairs_ = 0;
+  std::vector<float> key_pages_, key_places_;
   std::vector<int8_t> quantized_;
   std::vector<float> scales_;
   std::vector<int32_t> sums_of_32_, sums_of_16_;

@@ -7,7 +7,8 @@
 
 namespace lapidary {
 
-// K rows of every head, then V rows of every head: [2, kv_heads, kv_page_positions, head_dim].
+// V rows of every head, then K rows of every head unless they follow from V: [1 or 2, kv_heads, kv_page_positions,
+// head_dim].
 struct KvPage {
   std::byte* data;
   uint64_t bytes;
@@ -16,11 +17,15 @@ struct KvPage {
 
 namespace {
 
-uint64_t element_bytes_of(KvType type) { return type == KvType::f16 ? 2 : 4; }
+uint64_t element_bytes_of(KvType type) { return type == KvType::f32 ? 4 : 2; }
+
+bool values_alone_in(const LayerConfig& layer, KvType type) {
+  return type == KvType::f16 && layer.value_from_key && layer.kind == AttentionKind::full;
+}
 
 uint64_t page_bytes_of(const LayerConfig& layer, KvType type) {
-  return 2 * static_cast<uint64_t>(layer.kv_heads) * kv_page_positions * static_cast<uint64_t>(layer.head_dim) *
-         element_bytes_of(type);
+  return (values_alone_in(layer, type) ? 1 : 2) * static_cast<uint64_t>(layer.kv_heads) * kv_page_positions *
+         static_cast<uint64_t>(layer.head_dim) * element_bytes_of(type);
 }
 
 // The first position that a query at `position` can see.
@@ -82,6 +87,7 @@ KvCache::KvCache(const ModelConfig& config, KvPool& pool, KvType type) : pool_(&
     Layer layer{};
     layer.kv_heads = from.kv_heads;
     layer.head_dim = from.head_dim;
+    layer.values_alone = values_alone_in(from, type);
     layer.window = from.kind == AttentionKind::sliding ? config.window : 0;
     layer.element_bytes = element_bytes_of(type);
     layer.head_bytes = static_cast<uint64_t>(kv_page_positions * from.head_dim) * layer.element_bytes;
@@ -159,7 +165,7 @@ Result<void> KvCache::reserve(int64_t count) {
 std::byte* KvCache::row(const Layer& layer, int32_t kv_head, int64_t position, bool value) const {
   const auto index = static_cast<size_t>(position / kv_page_positions - layer.first_page);
   assert(index < layer.pages.size());
-  const auto head = static_cast<uint64_t>(kv_head + (value ? layer.kv_heads : 0));
+  const auto head = static_cast<uint64_t>(kv_head + (value ? 0 : layer.kv_heads));
   const auto in_page = static_cast<uint64_t>(position % kv_page_positions);
   return layer.pages[index]->data + head * layer.head_bytes +
          in_page * static_cast<uint64_t>(layer.head_dim) * layer.element_bytes;
@@ -168,15 +174,15 @@ std::byte* KvCache::row(const Layer& layer, int32_t kv_head, int64_t position, b
 void KvCache::write(int32_t layer_index, int32_t kv_head, int64_t position, const float* key, const float* value,
                     const Kernels& kernels) {
   const Layer& layer = layers_[static_cast<size_t>(layer_index)];
-  std::byte* k = row(layer, kv_head, position, false);
-  std::byte* v = row(layer, kv_head, position, true);
-  if (type_ == KvType::f16) {
-    kernels.to_half(key, layer.head_dim, reinterpret_cast<uint16_t*>(k));
-    kernels.to_half(value, layer.head_dim, reinterpret_cast<uint16_t*>(v));
-  } else {
-    std::memcpy(k, key, static_cast<size_t>(layer.head_dim) * sizeof(float));
-    std::memcpy(v, value, static_cast<size_t>(layer.head_dim) * sizeof(float));
-  }
+  const auto store = [&](const float* from, bool is_value) {
+    std::byte* to = row(layer, kv_head, position, is_value);
+    if (type_ == KvType::f32)
+      std::memcpy(to, from, static_cast<size_t>(layer.head_dim) * sizeof(float));
+    else
+      kernels.to_half(from, layer.head_dim, reinterpret_cast<uint16_t*>(to));
+  };
+  store(value, true);
+  if (!layer.values_alone) store(key, false);
 }
 
 void KvCache::spans(int32_t layer_index, int32_t kv_head, int64_t first, int64_t end, std::vector<KvSpan>& out) const {
@@ -184,8 +190,8 @@ void KvCache::spans(int32_t layer_index, int32_t kv_head, int64_t first, int64_t
   out.clear();
   for (int64_t position = first; position < end;) {
     const int64_t page_end = std::min(end, (position / kv_page_positions + 1) * kv_page_positions);
-    out.push_back({row(layer, kv_head, position, false), row(layer, kv_head, position, true),
-                   static_cast<int32_t>(page_end - position)});
+    out.push_back({layer.values_alone ? nullptr : row(layer, kv_head, position, false),
+                   row(layer, kv_head, position, true), static_cast<int32_t>(page_end - position), position});
     position = page_end;
   }
 }

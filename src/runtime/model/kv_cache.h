@@ -1,7 +1,7 @@
 // Keys and values of one sequence, in reference-counted pages.
 //
-// This is the one interface through which the forward pass reaches K and V. What a page holds (K and V today), who
-// shares it, and when it may be dropped is decided in kv_cache.cc alone.
+// This is the one interface through which the forward pass reaches K and V. What a page holds (K and V, or V alone
+// where K follows from it), who shares it, and when it may be dropped is decided in kv_cache.cc alone.
 #pragma once
 
 #include <cstddef>
@@ -15,8 +15,8 @@
 
 namespace lapidary {
 
-// Positions in a page. Pages begin at multiples of it, whatever the chunks were, so results cannot depend on chunking.
-inline constexpr int64_t kv_page_positions = 64;
+// Pages hold kv_page_positions positions and begin at multiples of that, whatever the chunks were, so results cannot
+// depend on chunking.
 
 // Hands out pages and takes them back for reuse. Must outlive the caches. Used by the engine's thread only.
 class KvPool {
@@ -62,8 +62,11 @@ class KvCache {
   Result<void> reserve(int64_t count);
   void commit(int64_t count) { length_ += count; }
 
-  // Stores one head's key and value, float [head_dim]. The position must be reserved. Different heads and positions may
-  // be written at the same time.
+  // Whether this layer's keys are not stored: they follow from the values (ops.h, KeysFromValues).
+  bool values_alone(int32_t layer) const { return layers_[static_cast<size_t>(layer)].values_alone; }
+
+  // Stores one head's key and value, float [head_dim]; the key is not looked at where values are stored alone. The
+  // position must be reserved. Different heads and positions may be written at the same time.
   void write(int32_t layer, int32_t kv_head, int64_t position, const float* key, const float* value,
              const Kernels& kernels);
 
@@ -81,6 +84,7 @@ class KvCache {
  private:
   struct Layer {
     int32_t kv_heads, head_dim;
+    bool values_alone;
     int64_t window;  // 0: all positions
     uint64_t element_bytes, page_bytes;
     uint64_t head_bytes;     // K (or V) rows of one head in one page

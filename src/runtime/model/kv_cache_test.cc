@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "tensor/dequantize.h"
+
 namespace lapidary {
 namespace {
 
@@ -54,6 +56,27 @@ TEST_CASE("sliding layers keep a ring, full layers everything; the plan says how
   const KvDemand demand = kv_demand(config, KvType::f16, 32);
   CHECK(pool.bytes_peak() <= demand.at(6400));
   CHECK(pool.bytes_in_use() < 100 * 2 * 2 * 64 * 8 * 2 + 6 * 2 * 2 * 2 * 64 * 8 * 2);
+}
+
+TEST_CASE("a full layer whose values are its key projection stores values alone, at half the size") {
+  const ModelConfig config = two_layers();
+  CHECK(kv_demand(config, KvType::f16, 32).full_page_bytes == 64 * 8 * 2);
+  CHECK(kv_demand(config, KvType::f16_keys, 32).full_page_bytes == 2 * 64 * 8 * 2);
+  CHECK(kv_demand(config, KvType::f32, 32).full_page_bytes == 2 * 64 * 8 * 4);
+  KvPool pool;
+  KvCache cache(config, pool, KvType::f16);
+  CHECK(!cache.values_alone(0));
+  CHECK(cache.values_alone(1));
+  fill(cache, 130, 0);
+  std::vector<KvSpan> spans;
+  cache.spans(1, 0, 60, 130, spans);
+  REQUIRE(spans.size() == 3);
+  const int64_t positions[] = {60, 64, 128};
+  for (size_t i = 0; i < 3; ++i) {
+    CHECK(spans[i].key == nullptr);
+    CHECK(spans[i].position == positions[i]);
+    CHECK(half_to_float(*static_cast<const uint16_t*>(spans[i].value)) == -static_cast<float>(positions[i]));
+  }
 }
 
 TEST_CASE("pitfall 15: a fork is a checkpoint of the ring; writing on does not disturb it, nor the other way round") {
