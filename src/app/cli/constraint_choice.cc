@@ -44,8 +44,8 @@ Result<std::shared_ptr<const Grammar>> tool_grammar(const std::string& choice, c
 
 }  // namespace
 
-Result<void> set_constraint(const ConstraintChoice& choice, const Conversation& conversation, const Tokenizer& tokenizer,
-                            TurnOptions& turn, Console& console) {
+Result<void> set_constraint(const ConstraintChoice& choice, const Conversation& conversation,
+                            const Tokenizer& tokenizer, TurnOptions& turn, Console& console) {
   LAPIDARY_TRY(turn.constraint, chosen_grammar(choice));
   const bool calls = !turn.constraint && !turn.raw && chat_format(tokenizer) == ChatFormat::gemma4;
   if (calls && !conversation.tools.empty()) {

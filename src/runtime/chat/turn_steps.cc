@@ -91,7 +91,8 @@ void ReplyGeneration::take(int32_t token) {
 
 std::vector<int32_t> ReplyGeneration::take_forced(int64_t tokens_max) {
   std::vector<int32_t> taken;
-  if (!constrained() || stopped_ || tokens_max <= 0 || (options_.thought_first && matcher_->accepted() == 0)) return taken;
+  if (!constrained() || stopped_ || tokens_max <= 0 || (options_.thought_first && matcher_->accepted() == 0))
+    return taken;
   for (const int32_t token : matcher_->forced_tokens(static_cast<size_t>(std::min<int64_t>(tokens_max, 64)))) {
     if (!wants_token()) break;
     take(token);

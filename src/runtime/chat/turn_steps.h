@@ -85,9 +85,9 @@ class ReplyGeneration {
 
   // Samples a token (or closes a thought without end) and gives out what it completes. An error if no logit is finite.
   Result<int32_t> next(std::span<const float> logits);
-  // Under a constraint: tokens that follow the last one without choice, taken and given out as if they had been sampled.
-  // A caller that adds them to the sequence in one step saves the steps between; one that does not ask gets them from
-  // next(), one by one.
+  // Under a constraint: tokens that follow the last one without choice, taken and given out as if they had been
+  // sampled. A caller that adds them to the sequence in one step saves the steps between; one that does not ask gets
+  // them from next(), one by one.
   std::vector<int32_t> take_forced(int64_t tokens_max);
   // Whether another token is wanted: no stop has been met, and fewer than tokens_max were written.
   bool wants_token() const {

@@ -12,6 +12,16 @@ namespace {
 
 constexpr char32_t ascii_end = 0x80;
 
+constexpr std::array<CodePointRange, 9> odd_ranges = {{{0xA0, 0xA0},
+                                                       {0x1680, 0x1680},
+                                                       {0x2000, 0x200A},
+                                                       {0x2028, 0x2029},
+                                                       {0x202F, 0x202F},
+                                                       {0x205F, 0x205F},
+                                                       {0x3000, 0x3000},
+                                                       {0xFEFF, 0xFEFF},
+                                                       {0x0085, 0x0085}}};
+
 // Characters that no set of the expressions tells apart.
 struct Classes {
   std::vector<char32_t> starts;    // of ranges, ascending, from 0
@@ -138,38 +148,73 @@ void fill_farthest(Dfa& dfa) {
   }
 }
 
-// Which texts can be skipped as a whole. A state has a run of 1 if what may follow it may not all follow a state behind
-// it; else one more than the shortest behind it, which is a search backwards, breadth first.
-void fill_runs(Dfa& dfa) {
-  dfa.alive.assign(size_t{dfa.states} * 2, 0);
-  dfa.wide_alive.assign(dfa.states, 1);
-  dfa.run.assign(dfa.states, unbounded);
-  for (uint32_t state = 0; state < dfa.states; ++state) {
-    for (char32_t c = 0; c < ascii_end; ++c)
-      if (dfa.step(state, c) != Dfa::dead) dfa.alive[state * 2 + c / 64] |= uint64_t{1} << (c % 64);
-    for (const uint16_t c : dfa.start_class)
-      if (dfa.next[state * dfa.classes + c] == Dfa::dead) dfa.wide_alive[state] = 0;
+// Kinds of characters that a class holds.
+struct ClassKinds {
+  bool ascii = false, word = false, wide = false, odd = false;
+};
+
+std::vector<ClassKinds> class_kinds(const Dfa& dfa) {
+  std::vector<ClassKinds> kinds(dfa.classes);
+  for (char32_t c = 0; c < ascii_end; ++c) {
+    ClassKinds& kind = kinds[dfa.ascii_class[c]];
+    kind.ascii = true;
+    kind.word |= (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
   }
-  std::vector<uint8_t> ascii_classes(dfa.classes), wide_classes(dfa.classes);
-  for (const uint16_t c : dfa.ascii_class) ascii_classes[c] = 1;
-  for (const uint16_t c : dfa.start_class) wide_classes[c] = 1;
+  for (size_t i = 0; i < dfa.starts.size(); ++i) {
+    const char32_t last = i + 1 < dfa.starts.size() ? dfa.starts[i + 1] - 1 : code_point_max;
+    bool all_odd = last - dfa.starts[i] < 64, any_odd = false;
+    for (char32_t c = dfa.starts[i]; all_odd && c <= last; ++c) all_odd = is_odd(c);
+    for (const CodePointRange& range : odd_ranges) any_odd |= range.first <= last && range.last >= dfa.starts[i];
+    kinds[dfa.start_class[i]].odd |= any_odd;
+    kinds[dfa.start_class[i]].wide |= !all_odd;
+  }
+  return kinds;
+}
+
+constexpr std::array<uint64_t, 2> word_ascii = {0x03FF000000000000u, 0x07FFFFFE07FFFFFEu};
+
+// A state has a run of 1 if what may follow it may not all follow a state behind it; else one more than the shortest
+// behind it, which is a search backwards, breadth first.
+std::vector<uint32_t> find_runs(const Dfa& dfa, const std::vector<ClassKinds>& kinds, bool words) {
+  std::vector<uint32_t> run(dfa.states, unbounded), queue;
   std::vector<std::vector<uint32_t>> before(dfa.states);
-  std::vector<uint32_t> queue;
+  const std::array<uint64_t, 2> mask = words ? word_ascii : std::array<uint64_t, 2>{~uint64_t{0}, ~uint64_t{0}};
   for (uint32_t state = 1; state < dfa.states; ++state) {
-    const bool wide = dfa.wide_alive[state] != 0;
+    const bool wide = !words && dfa.wide_alive[state] != 0, odd = !words && dfa.odd_alive[state] != 0;
     bool narrows = false;
     for (uint32_t c = 0; c < dfa.classes; ++c) {
       const uint32_t next = dfa.next[state * dfa.classes + c];
-      if (next == Dfa::dead || (ascii_classes[c] == 0 && !(wide && wide_classes[c] != 0))) continue;
-      narrows |= (dfa.alive[state * 2] & ~dfa.alive[next * 2]) != 0 ||
-                 (dfa.alive[state * 2 + 1] & ~dfa.alive[next * 2 + 1]) != 0 || (wide && dfa.wide_alive[next] == 0);
+      const bool counts = (words ? kinds[c].word : kinds[c].ascii) || (wide && kinds[c].wide) || (odd && kinds[c].odd);
+      if (next == Dfa::dead || !counts) continue;
+      narrows |= (dfa.alive[state * 2] & ~dfa.alive[next * 2] & mask[0]) != 0 ||
+                 (dfa.alive[state * 2 + 1] & ~dfa.alive[next * 2 + 1] & mask[1]) != 0 ||
+                 (wide && dfa.wide_alive[next] == 0) || (odd && dfa.odd_alive[next] == 0);
       if (before[next].empty() || before[next].back() != state) before[next].push_back(state);
     }
-    if (narrows) dfa.run[state] = 1, queue.push_back(state);
+    if (narrows) run[state] = 1, queue.push_back(state);
   }
   for (size_t i = 0; i < queue.size(); ++i)
     for (const uint32_t state : before[queue[i]])
-      if (dfa.run[state] == unbounded) dfa.run[state] = dfa.run[queue[i]] + 1, queue.push_back(state);
+      if (run[state] == unbounded) run[state] = run[queue[i]] + 1, queue.push_back(state);
+  return run;
+}
+
+void fill_runs(Dfa& dfa) {
+  dfa.alive.assign(size_t{dfa.states} * 2, 0);
+  dfa.wide_alive.assign(dfa.states, 1);
+  dfa.odd_alive.assign(dfa.states, 1);
+  const std::vector<ClassKinds> kinds = class_kinds(dfa);
+  for (uint32_t state = 0; state < dfa.states; ++state) {
+    for (char32_t c = 0; c < ascii_end; ++c)
+      if (dfa.step(state, c) != Dfa::dead) dfa.alive[state * 2 + c / 64] |= uint64_t{1} << (c % 64);
+    for (uint32_t c = 0; c < dfa.classes; ++c) {
+      if (dfa.next[state * dfa.classes + c] != Dfa::dead) continue;
+      if (kinds[c].wide) dfa.wide_alive[state] = 0;
+      if (kinds[c].odd) dfa.odd_alive[state] = 0;
+    }
+  }
+  dfa.run = find_runs(dfa, kinds, false);
+  dfa.word_run = find_runs(dfa, kinds, true);
   for (uint32_t state = 1; state < dfa.states; ++state) {
     dfa.nearest_max = std::max(dfa.nearest_max, dfa.nearest[state]);
     dfa.endless &= dfa.farthest[state] == unbounded;
@@ -184,6 +229,19 @@ void fill_runs(Dfa& dfa) {
 }
 
 }  // namespace
+
+bool is_odd(char32_t character) {
+  return std::ranges::any_of(
+      odd_ranges, [&](const CodePointRange& range) { return character >= range.first && character <= range.last; });
+}
+
+bool Dfa::absorbs(uint32_t state, const SubtreeContent& content) const {
+  if ((content.ascii[0] & ~alive[state * 2]) != 0 || (content.ascii[1] & ~alive[state * 2 + 1]) != 0) return false;
+  if (content.characters_max <= run[state])
+    return (!content.wide || wide_alive[state] != 0) && (!content.odd || odd_alive[state] != 0);
+  return content.characters_max <= word_run[state] && !content.wide && !content.odd &&
+         (content.ascii[0] & ~word_ascii[0]) == 0 && (content.ascii[1] & ~word_ascii[1]) == 0;
+}
 
 uint32_t Dfa::class_of(char32_t character) const {
   if (character < ascii_end) return ascii_class[character];

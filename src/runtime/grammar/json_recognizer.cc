@@ -1,6 +1,8 @@
 #include "grammar/json_recognizer.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 namespace lapidary::grammar {
 namespace {
@@ -42,10 +44,7 @@ bool JsonRecognizer::absorbs(const Frame& frame, const Thread& thread, const Sub
     }
   }
   if (dfa == none) return true;
-  const Dfa& automaton = program.dfas[dfa];
-  return content.characters_max <= automaton.run[state] && (content.ascii[0] & ~automaton.alive[state * 2]) == 0 &&
-         (content.ascii[1] & ~automaton.alive[state * 2 + 1]) == 0 &&
-         (!content.wide || automaton.wide_alive[state] != 0);
+  return program.dfas[dfa].absorbs(state, content);
 }
 
 void JsonRecognizer::walk_all(State state, const TokenTrie& trie, uint32_t node, std::span<uint64_t> bits) {
@@ -154,9 +153,12 @@ void JsonRecognizer::add_plain_string(State state, const std::vector<Thread>& th
   }
 }
 
-void JsonRecognizer::add_open_key(State state, const Thread& thread, const TokenTrie& trie, std::span<uint64_t> bits) {
+// `threads`: of names that are open alike, so that they differ only in the names that they know.
+void JsonRecognizer::add_open_key(State state, std::span<const Thread> threads, const TokenTrie& trie,
+                                  std::span<uint64_t> bits) {
   const Mark before = mark();
-  const State open = machine_.with_threads(state, {&thread, 1});
+  const Thread& thread = threads[0];
+  const State open = machine_.with_threads(state, threads);
   std::shared_ptr<const StringMask> mask;
   if (machine_.program().objects[thread.rule].key_dfa == none) {
     trie.add_staying(bits, no_limit);
@@ -209,18 +211,16 @@ void JsonRecognizer::add_tokens(State state, const TokenTrie& trie, std::span<ui
     return;
   }
   std::vector<Thread> plain, others;
+  std::map<std::pair<uint32_t, uint32_t>, std::vector<Thread>> keys;  // by automaton and its state
   const Mark before = mark();
   const auto all = machine_.threads(frame);
   for (const Thread& thread : std::vector<Thread>(all.begin(), all.end())) {
     if (frame.kind == Kind::key) {
-      if (open_key(thread)) {
-        add_open_key(state, thread, trie, bits);
-        // The automaton says nothing of the beginnings of the names in the list.
-        if (thread.a < thread.b && machine_.program().objects[thread.rule].key_dfa != none)
-          others.push_back({thread.rule, thread.parent, thread.a, thread.b, 0});
-      } else {
-        others.push_back(thread);
-      }
+      const uint32_t dfa = machine_.program().objects[thread.rule].key_dfa;
+      if (open_key(thread)) keys[{dfa, thread.c}].push_back(thread);
+      // An automaton says nothing of the beginnings of the names in the list.
+      if (!open_key(thread) || (thread.a < thread.b && dfa != none))
+        others.push_back({thread.rule, thread.parent, thread.a, thread.b, open_key(thread) ? 0 : thread.c});
       continue;
     }
     const StringProgram& string = machine_.program().strings[thread.rule];
@@ -232,6 +232,7 @@ void JsonRecognizer::add_tokens(State state, const TokenTrie& trie, std::span<ui
       others.push_back(thread);
     }
   }
+  for (const auto& [automaton, threads] : keys) add_open_key(state, threads, trie, bits);
   if (!plain.empty()) add_plain_string(state, plain, trie, bits);
   if (!others.empty()) walk_all(machine_.with_threads(state, others), trie, 0, bits);
   release(before);

@@ -40,7 +40,7 @@ class JsonRecognizer : public Recognizer {
                         std::span<uint64_t> bits);
   void add_raw_string(State state, const TokenTrie& trie, std::span<uint64_t> bits);
   void add_automaton_string(State state, const Thread& thread, const TokenTrie& trie, std::span<uint64_t> bits);
-  void add_open_key(State state, const Thread& thread, const TokenTrie& trie, std::span<uint64_t> bits);
+  void add_open_key(State state, std::span<const Thread> threads, const TokenTrie& trie, std::span<uint64_t> bits);
   template <typename Wanted>
   void add_exits(State after_quote, const TokenTrie& trie, const Wanted& wanted, std::span<uint64_t> bits);
   uint64_t characters_left(const Frame& frame, const Thread& thread) const;

@@ -53,14 +53,18 @@ FrameIndex Machine::push_same(Frame frame) {
 
 // Takes `threads`, each once; no threads, no frame.
 FrameIndex Machine::push(Frame frame, std::vector<Thread>& threads) {
+  if (threads.size() > 1) {
+    std::ranges::sort(threads);
+    threads.erase(std::unique(threads.begin(), threads.end()), threads.end());
+  }
+  return push_distinct(frame, threads);
+}
+
+FrameIndex Machine::push_distinct(Frame frame, const std::vector<Thread>& threads) {
   if (threads.empty() || threads.size() > threads_max) return dead_frame;
   frame.threads = static_cast<uint32_t>(threads_.size());
-  for (size_t i = 0; i < threads.size(); ++i) {
-    const auto begin = threads_.begin() + frame.threads;
-    if (threads.size() == 1 || std::find(begin, threads_.end(), threads[i]) == threads_.end())
-      threads_.push_back(threads[i]);
-  }
-  frame.thread_count = static_cast<uint32_t>(threads_.size()) - frame.threads;
+  frame.thread_count = static_cast<uint32_t>(threads.size());
+  threads_.insert(threads_.end(), threads.begin(), threads.end());
   return push_same(frame);
 }
 
@@ -330,7 +334,7 @@ FrameIndex Machine::step_string(FrameIndex top, Symbol symbol) {
     for (const Thread& thread : threads(frame))
       if (can_become(frame, possible, thread)) scratch_.push_back(thread);
     if (scratch_.size() == frame.thread_count) return push_same(frame);
-    return push(frame, scratch_);
+    return push_distinct(frame, scratch_);
   }
   const char32_t character = frame.lexer.character();
   bool changed = false;
@@ -347,7 +351,7 @@ FrameIndex Machine::step_string(FrameIndex top, Symbol symbol) {
   frame.bytes += static_cast<uint32_t>(utf8.size());
   ++frame.length;
   if (!changed && scratch_.size() == frame.thread_count) return push_same(frame);
-  return push(frame, scratch_);
+  return push_distinct(frame, scratch_);
 }
 
 FrameIndex Machine::end_string(FrameIndex top) {

@@ -6,6 +6,7 @@
 // changed: a step makes a new one, so that to go back is to remember an index.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -32,7 +33,7 @@ struct Thread {
   uint32_t rule = 0;
   uint32_t parent = 0;           // index among the threads of the parent frame
   uint32_t a = 0, b = 0, c = 0;  // see Frame::Kind
-  bool operator==(const Thread&) const = default;
+  auto operator<=>(const Thread&) const = default;
 };
 
 struct Frame {
@@ -109,6 +110,7 @@ class Machine {
   };
 
   FrameIndex push(Frame frame, std::vector<Thread>& threads);
+  FrameIndex push_distinct(Frame frame, const std::vector<Thread>& threads);
   FrameIndex push_same(Frame frame);
   FrameIndex step_structure(FrameIndex top, Symbol symbol);
   FrameIndex step_root(FrameIndex top, Symbol symbol);

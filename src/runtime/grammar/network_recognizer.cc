@@ -210,7 +210,7 @@ void NetworkRecognizer::add_tokens(State state, const TokenTrie& trie, std::span
         find_loops(at);
         const SubtreeContent& content = *trie.content(node);
         return (content.ascii[0] & ~states_[at].loops[0]) == 0 && (content.ascii[1] & ~states_[at].loops[1]) == 0 &&
-               (!content.wide || states_[at].wide_loop);
+               ((!content.wide && !content.odd) || states_[at].wide_loop);
       },
       [&](size_t token) { set_bit(bits, trie.tokens()[token]); });
 }

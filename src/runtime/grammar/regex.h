@@ -91,6 +91,18 @@ class RegexArena {
   std::unordered_map<uint64_t, RegexId> memo_;
 };
 
+// What texts consist of that are looked at as one: whole characters.
+struct SubtreeContent {
+  std::array<uint64_t, 2> ascii{};  // the ASCII characters
+  bool wide = false;                // characters beyond ASCII
+  bool odd = false;                 // white space beyond ASCII
+  bool plain = false;               // no quote, backslash or control character: stays within a JSON string
+  uint32_t characters_max = 0;      // of one text
+};
+
+// White space beyond ASCII, as patterns mean it.
+bool is_odd(char32_t character);
+
 // A deterministic automaton over code points. State 0 is dead: nothing accepted lies behind it.
 struct Dfa {
   static constexpr uint32_t dead = 0;
@@ -103,11 +115,13 @@ struct Dfa {
   std::vector<uint32_t> outputs;   // bit i: the i-th language accepts here
   std::vector<uint32_t> nearest;   // characters to the nearest state that accepts anything
   std::vector<uint32_t> farthest;  // … to the farthest; unbounded if there is a loop
-  // Runs: a text of at most run[state] characters from alive[state] (ASCII), and from beyond ASCII where wide_alive,
-  // leads to a living state, whichever it is.
+  // Runs: a text of at most run[state] characters from alive[state] (ASCII), and from beyond ASCII where wide_alive
+  // (odd_alive for white space there), leads to a living state, whichever it is. word_run: the same for letters and
+  // digits of ASCII alone.
   std::vector<uint64_t> alive;  // [states, 2]
-  std::vector<uint8_t> wide_alive;
-  std::vector<uint32_t> run;
+  std::vector<uint8_t> wide_alive, odd_alive;
+  std::vector<uint32_t> run, word_run;
+  bool absorbs(uint32_t state, const SubtreeContent& content) const;
   uint32_t nearest_max = 0;  // of the living states
   bool endless = true;       // no living state has a farthest one
   uint32_t one_output = 0;   // what every accepting state puts out, if they all put out the same

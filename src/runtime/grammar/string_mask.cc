@@ -78,10 +78,8 @@ class Walk {
   }
 
   bool absorbs(const Cursor& cursor, const SubtreeContent& content) const {
-    const uint32_t state = cursor.state;
     return cursor.lexer.between() && (content.plain || text_ == StringText::raw) &&
-           content.characters_max <= dfa_.run[state] && (content.ascii[0] & ~dfa_.alive[state * 2]) == 0 &&
-           (content.ascii[1] & ~dfa_.alive[state * 2 + 1]) == 0 && (!content.wide || dfa_.wide_alive[state] != 0) &&
+           dfa_.absorbs(cursor.state, content) &&
            (max_ == no_limit || uint64_t{cursor.length} + content.characters_max + dfa_.nearest_max <= max_) &&
            (min_ <= cursor.length || dfa_.endless);
   }

@@ -56,11 +56,7 @@ void TextRecognizer::add_tokens(State state, const TokenTrie& trie, std::span<ui
       *this, state, trie.nodes(), 0, trie.tokens().size(),
       [&](State at, const TrieNode& node) {
         const Cursor& cursor = cursors_[at];
-        const SubtreeContent& content = *trie.content(node);
-        return cursor.lexer.between() && content.characters_max <= dfa_->run[cursor.state] &&
-               (content.ascii[0] & ~dfa_->alive[cursor.state * 2]) == 0 &&
-               (content.ascii[1] & ~dfa_->alive[cursor.state * 2 + 1]) == 0 &&
-               (!content.wide || dfa_->wide_alive[cursor.state] != 0);
+        return cursor.lexer.between() && dfa_->absorbs(cursor.state, *trie.content(node));
       },
       [&](size_t token) { set_bit(bits, trie.tokens()[token]); });
 }

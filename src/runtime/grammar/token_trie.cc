@@ -130,18 +130,27 @@ void TokenTrie::fill_contents(const std::vector<bool>& well_formed) {
     for (size_t i = 0; i < below.size() && whole; ++i) whole = well_formed[first + i];
     if (!whole) continue;
     SubtreeContent content;
-    std::vector<std::pair<uint32_t, uint32_t>> open;  // end of a node, characters up to it
+    struct Open {
+      uint32_t end, characters;
+      char32_t value;
+    };
+    std::vector<Open> open;
     for (uint32_t i = node + 1; i < nodes_[node].end; ++i) {
-      while (!open.empty() && open.back().first <= i) open.pop_back();
+      while (!open.empty() && open.back().end <= i) open.pop_back();
       const uint8_t byte = nodes_[i].byte;
-      const uint32_t characters = (open.empty() ? 0 : open.back().second) + ((byte & 0xC0) != 0x80 ? 1 : 0);
+      const bool begins = (byte & 0xC0) != 0x80;
+      const uint32_t characters = (open.empty() ? 0 : open.back().characters) + (begins ? 1 : 0);
+      const char32_t lead = byte < 0x80 ? byte : byte < 0xE0 ? byte & 0x1F : byte < 0xF0 ? byte & 0x0F : byte & 0x07;
+      const char32_t value = begins ? lead : open.back().value << 6 | (byte & 0x3F);
       if (byte < 0x80) {
         content.ascii[byte / 64] |= uint64_t{1} << (byte % 64);
+      } else if (is_odd(value) && !begins) {
+        content.odd = true;
       } else {
-        content.wide = true;
+        content.wide |= !begins;
       }
       content.characters_max = std::max(content.characters_max, characters);
-      open.emplace_back(nodes_[i].end, characters);
+      open.push_back({nodes_[i].end, characters, value});
     }
     content.plain = (content.ascii[0] & ~safe_ascii[0]) == 0 && (content.ascii[1] & ~safe_ascii[1]) == 0;
     nodes_[node].content = static_cast<uint32_t>(contents_.size());

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "grammar/regex.h"
 #include "tokenizer/tokenizer.h"
 
 namespace lapidary::grammar {
@@ -28,14 +29,6 @@ inline bool test_bit(std::span<const uint64_t> bits, int32_t id) {
 
 // Tokens that stand for text: normal and added ones, and bytes.
 bool is_text(TokenKind kind);
-
-// What a subtree's tokens consist of behind its node: whole characters. Kept for subtrees that are worth skipping.
-struct SubtreeContent {
-  std::array<uint64_t, 2> ascii{};  // the ASCII characters
-  bool wide = false;                // characters beyond ASCII
-  bool plain = false;               // no quote, backslash or control character: stays within a JSON string
-  uint32_t characters_max = 0;      // of one token
-};
 
 // Nodes lie in depth-first order: the first child behind its parent, the next sibling at `end`.
 struct TrieNode {
