@@ -19,15 +19,17 @@ ALLOWED = {
     "runtime/formats": ["base", "runtime/tensor"],
     "runtime/kernels": ["base", "runtime/tensor"],
     "runtime/tokenizer": ["base", "runtime/formats"],
+    "runtime/grammar": ["base", "runtime/tokenizer"],
     "runtime/media": ["base"],
     "runtime/model": ["base", "runtime/tensor", "runtime/formats", "runtime/kernels", "runtime/media"],
     "runtime/engine": ["base", "runtime/formats", "runtime/kernels", "runtime/media", "runtime/model", "runtime/tokenizer"],
     "runtime/quantize": ["base", "runtime/tensor", "runtime/formats", "runtime/model", "runtime/tokenizer", "runtime/engine"],
     "runtime/bench": ["base", "runtime/engine"],
-    "runtime/chat": ["base", "runtime/engine", "runtime/media", "runtime/tokenizer"],
+    "runtime/chat": ["base", "runtime/engine", "runtime/grammar", "runtime/media", "runtime/tokenizer"],
     "runtime/service": ["base", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/model", "runtime/tensor", "runtime/tokenizer"],
     "app/serve": ["base", "runtime/chat", "runtime/media", "runtime/service"],
-    "app/cli": ["app/serve", "base", "runtime/bench", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/kernels", "runtime/quantize", "runtime/service", "runtime/tensor"],
+    "app/cli": ["app/serve", "base", "runtime/bench", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/grammar", "runtime/kernels",
+                "runtime/quantize", "runtime/service", "runtime/tensor", "runtime/tokenizer"],
 }
 # headers that one folder wraps for all the others, and those that none may include
 WRAPPED = {

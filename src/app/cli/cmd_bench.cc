@@ -9,6 +9,7 @@
 #include "base/terminal.h"
 #include "bench/machine_peak.h"
 #include "bench/model_speed.h"
+#include "cli/bench_grammar.h"
 #include "cli/commands.h"
 #include "cli/open_model.h"
 #include "cli/progress.h"
@@ -137,7 +138,18 @@ Result<void> measure_machine(const Engine& engine, Figures& figures) {
   return {};
 }
 
+// Constrained output, which needs a vocabulary and no model.
+Result<void> measure_grammar(const BenchOptions& options, Console& console) {
+  LAPIDARY_TRY(const std::string path, model_path(options.model));
+  LAPIDARY_TRY(const Tokenizer tokenizer, open_tokenizer(path));
+  LAPIDARY_TRY(const std::string report,
+               bench_grammar(tokenizer, {options.grammar_file, options.details_file, options.json}));
+  console.print(report);
+  return {};
+}
+
 Result<void> bench(const BenchOptions& options, Console& console) {
+  if (!options.grammar_file.empty()) return measure_grammar(options, console);
   LAPIDARY_TRY(const OpenedEngine opened, open_engine(options.model, options.engine, console));
   Engine& engine = *opened.engine;
   const SpeedOptions wanted = {options.prefill_tokens, options.decode_tokens, options.depths,

@@ -9,6 +9,7 @@
 #include "chat/turn.h"
 #include "cli/chat_loop.h"
 #include "cli/commands.h"
+#include "cli/constraint_choice.h"
 #include "cli/history.h"
 #include "cli/json_events.h"
 #include "cli/open_model.h"
@@ -110,13 +111,15 @@ Result<int64_t> tokens_needed(const Question& question, const TurnOptions& turn,
   return tokens + (turn.tokens_max > 0 ? turn.tokens_max : reply_room_tokens);
 }
 
-TurnOptions turn_options(const RunOptions& options, const Engine& engine) {
+Result<TurnOptions> turn_options(const RunOptions& options, const Conversation& conversation, const Engine& engine,
+                                 Console& console) {
   TurnOptions turn;
   turn.sampler = sampler_options(options.sampling, engine.config().generation);
   turn.tokens_max = options.tokens_max;
   turn.stop_strings = options.stop_strings;
   turn.image_tokens = options.image_tokens;
   turn.raw = options.raw || chat_format(engine.model().tokenizer()) == ChatFormat::none;
+  LAPIDARY_CHECK(set_constraint(options.constraint, conversation, engine.model().tokenizer(), turn, console));
   return turn;
 }
 
@@ -124,7 +127,7 @@ TurnOptions turn_options(const RunOptions& options, const Engine& engine) {
 Result<ExitStatus> answer(const RunOptions& options, const Question& question, OpenedEngine& opened, Console& console) {
   Engine& engine = *opened.engine;
   TurnRequest request;
-  request.options = turn_options(options, engine);
+  LAPIDARY_TRY(request.options, turn_options(options, question.conversation, engine, console));
   if (request.options.raw && !options.raw &&
       (!options.chat_file.empty() || question.conversation.messages.size() != 1 || !options.images.empty() ||
        !options.sounds.empty()))
@@ -176,7 +179,7 @@ Result<ExitStatus> answer(const RunOptions& options, const Question& question, O
 Result<ExitStatus> chat(const RunOptions& options, Question question, OpenedEngine& opened, Console& console) {
   Engine& engine = *opened.engine;
   ChatSetup setup;
-  setup.turn = turn_options(options, engine);
+  LAPIDARY_TRY(setup.turn, turn_options(options, question.conversation, engine, console));
   if (setup.turn.raw)
     return fail(ErrorKind::unsupported, engine.model().path(),
                 "this model has no chat format: it can only continue a text; give it one");

@@ -239,6 +239,11 @@ Result<Command> parse_run(const std::vector<std::string>& words, const FileExist
   verb.text("--system", options.system, "TEXT", "the system prompt");
   verb.flag("--think", options.think, "let the model think first");
   verb.text("--tools", options.tools_file, "F", "tools the model may call: a list of function schemas");
+  verb.text("--tool-choice", options.constraint.tool_choice, "auto|none|required|NAME",
+            "whether the model calls tools, and which");
+  verb.text("--schema", options.constraint.schema_file, "F", "the answer is JSON of the JSON Schema in this file");
+  verb.text("--grammar", options.constraint.grammar_file, "F", "the answer is a text of the GBNF grammar in this file");
+  verb.text("--regex", options.constraint.regex, "R", "the whole answer matches this regular expression");
   verb.flag("--json", options.json, "print one event a line: media, prompt, thinking, text, tool_call, usage, error");
   verb.flag("--greedy", options.sampling.greedy, "always the likeliest token");
   verb.number("--temp", options.sampling.temperature, 0.0, 100.0, "X", "temperature; default: the model's");
@@ -262,6 +267,11 @@ Result<Command> parse_run(const std::vector<std::string>& words, const FileExist
     if (first) free_words.push_back(*first);
     if (second) free_words.push_back(*second);
     LAPIDARY_CHECK(assign_words(free_words, exists, run));
+    const ConstraintChoice& constraint = run.constraint;
+    if (!constraint.schema_file.empty() + !constraint.grammar_file.empty() + !constraint.regex.empty() > 1)
+      return fail(ErrorKind::wrong_use, "run", "give one of --schema, --grammar and --regex");
+    if (constraint.tool_choice != "auto" && run.tools_file.empty() && run.chat_file.empty())
+      return fail(ErrorKind::wrong_use, "--tool-choice", "belongs to --tools or --chat");
     if (run.raw && !(run.chat_file.empty() && run.system.empty() && run.tools_file.empty() && run.images.empty() &&
                      run.sounds.empty() && !run.think))
       return fail(ErrorKind::wrong_use, "--raw",
@@ -383,10 +393,16 @@ Result<Command> parse_bench(const std::vector<std::string>& words, const FileExi
                "also calls with this many new tokens, as speculation makes them (1-8)");
   verb.number("--verify-depth", options.verify_depth, int64_t{0}, most, "N", "tokens before those (512)");
   verb.number("--reps", options.reps, int32_t{1}, int32_t{1000}, "N", "repetitions (3)");
+  verb.text("--grammar", options.grammar_file, "F",
+            "instead: how schemas compile, judge their instances and mask the vocabulary (MODEL may be a "
+            "tokenizer.json); lines of {\"name\", \"schema\", \"tests\": [{\"valid\", \"data\"}]}");
+  verb.text("--details", options.details_file, "F", "with --grammar: what became of each schema, one a line");
   verb.engine(options.engine);
   verb.flag("--json", options.json, "as JSON");
   return finish<BenchOptions>(verb, words, options, [&](BenchOptions& bench) -> Result<void> {
     LAPIDARY_CHECK(set_model(bench.model, model, exists));
+    if (!bench.details_file.empty() && bench.grammar_file.empty())
+      return fail(ErrorKind::wrong_use, "--details", "it belongs to --grammar");
     if (bench.depths.empty()) return fail(ErrorKind::wrong_use, "--depth", "give at least one");
     if (bench.prefill_tokens == 0 && bench.decode_tokens == 0 && bench.verify_rows.empty())
       return fail(ErrorKind::wrong_use, "bench", "nothing is left to measure");

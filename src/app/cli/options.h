@@ -35,10 +35,17 @@ struct SamplingChoice {
   std::optional<uint64_t> seed;
 };
 
+// What a reply has to be; at most one of the first three is set.
+struct ConstraintChoice {
+  std::string schema_file, grammar_file, regex;
+  std::string tool_choice = "auto";  // auto, none, required or a tool's name
+};
+
 struct RunOptions {
   ModelChoice model;
   EngineChoice engine;
   SamplingChoice sampling;
+  ConstraintChoice constraint;
   std::optional<std::string> prompt;
   std::string chat_file, system, tools_file;
   std::vector<std::string> images, sounds, stop_strings;
@@ -91,6 +98,7 @@ struct BenchOptions {
   std::vector<int64_t> depths = {0, 2048};
   std::vector<int32_t> verify_rows = {1, 2, 3, 4, 5, 6, 7, 8};
   int32_t reps = 3;
+  std::string grammar_file, details_file;
   bool json = false;
 };
 

@@ -46,7 +46,9 @@ Result<Message> run_turn(Session& session, Engine& engine, const TurnRequest& re
       reply.stop(StopReason::context);
       break;
     }
-    LAPIDARY_CHECK(session.append(token));
+    std::vector<int32_t> tokens{token};
+    for (const int32_t forced : reply.take_forced(session.context() - session.length() - 1)) tokens.push_back(forced);
+    LAPIDARY_CHECK(session.append(tokens));
   }
   reply.finish();
   UsageEvent& usage = reply.usage();

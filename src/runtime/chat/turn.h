@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -15,6 +16,7 @@
 #include "chat/reply_parser.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
+#include "grammar/constraint.h"
 
 namespace lapidary {
 
@@ -25,6 +27,11 @@ struct TurnOptions {
   std::vector<std::string> stop_strings;
   int32_t image_tokens = 0;  // 0: the model's default
   bool raw = false;          // no chat format: continue the text
+  // What the reply has to be, up to the stop token; its thought is free. Nothing: anything. A reply that is cut off
+  // (tokens_max, a full context, a stop string) is only the beginning of such a text.
+  std::shared_ptr<const Grammar> constraint;
+  std::shared_ptr<const TokenTable> constraint_tokens;  // of the model's tokenizer; made for the turn if missing
+  bool thought_first = false;                           // a constrained reply may begin with a thought
 };
 
 // What happened, in order. Also what `run --json` prints.

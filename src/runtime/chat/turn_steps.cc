@@ -50,21 +50,55 @@ ReplyGeneration::ReplyGeneration(const Tokenizer& tokenizer, const ModelConfig& 
       begin_seconds_(monotonic_seconds()) {
   message_.role = "assistant";
   usage_.reason = StopReason::length;
+  if (!options_.constraint) return;
+  if (!options_.constraint_tokens) options_.constraint_tokens = TokenTable::create(tokenizer);
+  matcher_.emplace(options_.constraint, options_.constraint_tokens, config.generation.stop_tokens);
+  allowed_.resize(options_.constraint_tokens->words());
+  thought_open_ = tokenizer.find("<|channel>");
+  thought_close_ = tokenizer.find("<channel|>");
+  in_thought_ = inside_thought;
 }
 
 Result<int32_t> ReplyGeneration::next(std::span<const float> logits) {
   const int32_t token = pick(logits);
+  if (token < 0 && constrained() && std::ranges::all_of(allowed_, [](uint64_t word) { return word == 0; }))
+    return fail(ErrorKind::unsupported, "constraint", "no token can follow what was written");
   if (token < 0) return fail(ErrorKind::refused, "logits", "no finite value is left: the model file is damaged");
+  take(token);
+  return token;
+}
+
+void ReplyGeneration::take(int32_t token) {
   usage_.reply_ids.push_back(token);
   ++usage_.reply_tokens;
+  if (matcher_) {
+    if (in_thought_) {
+      in_thought_ = token != thought_close_;
+    } else if (token == thought_open_ && thought_open_ >= 0) {
+      in_thought_ = true;
+    } else {
+      matcher_->accept(token);
+    }
+  }
   const auto& stops = config_.generation.stop_tokens;
   if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
     stop(StopReason::stop_token);
-    return token;
+    return;
   }
   emit(parser_.push(token));
   if (stop_strings_.stopped()) stop(StopReason::stop_string);
-  return token;
+}
+
+std::vector<int32_t> ReplyGeneration::take_forced(int64_t tokens_max) {
+  std::vector<int32_t> taken;
+  if (!constrained() || stopped_ || tokens_max <= 0 || (options_.thought_first && matcher_->accepted() == 0))
+    return taken;
+  for (const int32_t token : matcher_->forced_tokens(static_cast<size_t>(std::min<int64_t>(tokens_max, 64)))) {
+    if (!wants_token()) break;
+    take(token);
+    taken.push_back(token);
+  }
+  return taken;
 }
 
 // A thought without end is closed for the model: pitfalls 37 and 40.
@@ -72,7 +106,11 @@ int32_t ReplyGeneration::pick(std::span<const float> logits) {
   if (parser_.thinking() && options_.thinking_tokens_max > 0 &&
       parser_.thinking_tokens() >= options_.thinking_tokens_max)
     if (const int32_t close = tokenizer_.find("<channel|>"); close >= 0) return close;
-  return sampler_.next(logits);
+  if (!constrained()) return sampler_.next(logits);
+  matcher_->mask(allowed_);
+  if (options_.thought_first && matcher_->accepted() == 0 && thought_open_ >= 0)
+    allowed_[static_cast<size_t>(thought_open_) / 64] |= uint64_t{1} << (thought_open_ % 64);
+  return sampler_.next(logits, allowed_);
 }
 
 void ReplyGeneration::finish() {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "chat/turn.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
+#include "grammar/constraint.h"
 #include "media/audio.h"
 #include "media/image.h"
 #include "tokenizer/tokenizer.h"
@@ -83,6 +85,10 @@ class ReplyGeneration {
 
   // Samples a token (or closes a thought without end) and gives out what it completes. An error if no logit is finite.
   Result<int32_t> next(std::span<const float> logits);
+  // Under a constraint: tokens that follow the last one without choice, taken and given out as if they had been
+  // sampled. A caller that adds them to the sequence in one step saves the steps between; one that does not ask gets
+  // them from next(), one by one.
+  std::vector<int32_t> take_forced(int64_t tokens_max);
   // Whether another token is wanted: no stop has been met, and fewer than tokens_max were written.
   bool wants_token() const {
     return !stopped_ && (options_.tokens_max == 0 || usage_.reply_tokens < options_.tokens_max);
@@ -103,6 +109,8 @@ class ReplyGeneration {
 
  private:
   int32_t pick(std::span<const float> logits);
+  void take(int32_t token);
+  bool constrained() const { return matcher_ && !in_thought_; }
   void emit(std::vector<ReplyEvent> events);
   void say(std::string text);
 
@@ -113,6 +121,10 @@ class ReplyGeneration {
   Sampler sampler_;
   ReplyParser parser_;
   StopStrings stop_strings_;
+  std::optional<Matcher> matcher_;
+  std::vector<uint64_t> allowed_;
+  int32_t thought_open_ = -1, thought_close_ = -1;
+  bool in_thought_ = false;
   bool stopped_ = false;
   double begin_seconds_ = 0;
   std::string text_;

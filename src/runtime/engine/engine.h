@@ -93,6 +93,8 @@ class Session {
 
   // Adds one token and computes the logits after it.
   Result<void> append(int32_t token);
+  // The same for several at once: the logits are those after the last.
+  Result<void> append(std::span<const int32_t> tokens);
 
   // After set_prompt or append: [vocabulary], softcapped, nothing suppressed. Valid until the next call.
   std::span<const float> logits() const { return logits_; }

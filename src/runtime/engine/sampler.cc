@@ -7,6 +7,11 @@
 namespace lapidary {
 namespace {
 
+bool is_allowed(std::span<const uint64_t> allowed, size_t token) {
+  if (allowed.empty()) return true;
+  return token / 64 < allowed.size() && (allowed[token / 64] >> (token % 64) & 1) != 0;
+}
+
 // Larger logit first; among equals the lower id.
 bool before(const Candidate& a, const Candidate& b) {
   return a.probability != b.probability ? a.probability > b.probability : a.token < b.token;
@@ -32,14 +37,23 @@ void keep_top_k(std::vector<Candidate>& candidates, int32_t k) {
 
 }  // namespace
 
-std::vector<Candidate> filter(std::span<const float> logits, const SamplerOptions& options) {
+std::vector<Candidate> filter(std::span<const float> logits, const SamplerOptions& options,
+                              std::span<const uint64_t> allowed) {
   std::vector<Candidate> kept;
-  kept.reserve(logits.size());
+  if (allowed.empty()) kept.reserve(logits.size());
   std::vector<int32_t> suppressed = options.suppress;
   std::sort(suppressed.begin(), suppressed.end());
   auto next = suppressed.begin();
   const double temperature = options.temperature > 0 ? options.temperature : 1.0;
   for (size_t i = 0; i < logits.size(); ++i) {
+    if (!allowed.empty()) {
+      if (i / 64 >= allowed.size()) break;
+      if (i % 64 == 0 && allowed[i / 64] == 0) {
+        i += 63;
+        continue;
+      }
+      if (!is_allowed(allowed, i)) continue;
+    }
     const auto token = static_cast<int32_t>(i);
     while (next != suppressed.end() && *next < token) ++next;
     if ((next != suppressed.end() && *next == token) || std::isnan(logits[i])) continue;
@@ -75,13 +89,13 @@ double Sampler::uniform() {
   return static_cast<double>((z ^ z >> 31) >> 11) * 0x1.0p-53;
 }
 
-int32_t Sampler::next(std::span<const float> logits) {
+int32_t Sampler::next(std::span<const float> logits, std::span<const uint64_t> allowed) {
   if (options_.greedy || options_.temperature <= 0) {
     int32_t best = -1;
     float highest = -std::numeric_limits<float>::infinity();
     for (size_t i = 0; i < logits.size(); ++i) {
       const auto token = static_cast<int32_t>(i);
-      if ((logits[i] > highest || (best < 0 && !std::isnan(logits[i]))) &&
+      if (is_allowed(allowed, i) && (logits[i] > highest || (best < 0 && !std::isnan(logits[i]))) &&
           std::find(options_.suppress.begin(), options_.suppress.end(), token) == options_.suppress.end()) {
         best = token;
         highest = logits[i];
@@ -89,7 +103,7 @@ int32_t Sampler::next(std::span<const float> logits) {
     }
     return best;
   }
-  const std::vector<Candidate> kept = filter(logits, options_);
+  const std::vector<Candidate> kept = filter(logits, options_, allowed);
   const double point = uniform();  // drawn even if nothing is left, so that a step always uses one number
   double sum = 0;
   for (const Candidate& candidate : kept) {

@@ -23,14 +23,16 @@ struct Candidate {
 };
 
 // What is left after the filters, most probable first (ties: lower id first), with probabilities that sum to 1. Logits
-// are those after the softcap.
-std::vector<Candidate> filter(std::span<const float> logits, const SamplerOptions& options);
+// are those after the softcap. `allowed`: one bit a token, 64 a word; only these count; empty: all do.
+std::vector<Candidate> filter(std::span<const float> logits, const SamplerOptions& options,
+                              std::span<const uint64_t> allowed = {});
 
 // The same options, seed and logits always give the same tokens.
 class Sampler {
  public:
   explicit Sampler(SamplerOptions options);
-  int32_t next(std::span<const float> logits);
+  // -1: nothing is left, because no logit is a number or because nothing is allowed.
+  int32_t next(std::span<const float> logits, std::span<const uint64_t> allowed = {});
 
  private:
   double uniform();  // in [0, 1)

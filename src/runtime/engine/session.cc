@@ -105,15 +105,21 @@ Result<void> Session::set_prompt(const TokenizedPrompt& prompt, const Progress& 
   return {};
 }
 
-Result<void> Session::append(int32_t token) {
-  if (cache_.length() >= context_)
+Result<void> Session::append(int32_t token) { return append(std::span(&token, 1)); }
+
+Result<void> Session::append(std::span<const int32_t> tokens) {
+  if (cache_.length() + static_cast<int64_t>(tokens.size()) > context_)
     return fail(ErrorKind::limit, "context", fmt::format("all {} tokens are used", context_));
-  const BatchRow row{token, nullptr, cache_.length() + 1};
-  const BatchSegment segment{&cache_, {&row, 1}};
-  const int32_t first = 0;
-  LAPIDARY_CHECK(engine_->decoder().forward({{&segment, 1}, {&first, 1}, logits_.data(), nullptr, nullptr}));
-  held_.ids.push_back(token);
-  held_.hashes.push_back(0);
+  if (tokens.empty()) return {};
+  std::vector<BatchRow> rows;
+  rows.reserve(tokens.size());
+  for (const int32_t token : tokens)
+    rows.push_back({token, nullptr, cache_.length() + static_cast<int64_t>(rows.size()) + 1});
+  const BatchSegment segment{&cache_, rows};
+  const auto last = static_cast<int32_t>(rows.size()) - 1;
+  LAPIDARY_CHECK(engine_->decoder().forward({{&segment, 1}, {&last, 1}, logits_.data(), nullptr, nullptr}));
+  held_.ids.insert(held_.ids.end(), tokens.begin(), tokens.end());
+  held_.hashes.resize(held_.ids.size(), 0);
   return {};
 }
 

@@ -1,0 +1,701 @@
+#include "grammar/machine.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/utf8.h"
+
+namespace lapidary::grammar {
+namespace {
+
+using Kind = Frame::Kind;
+using Phase = Frame::Phase;
+using NumberPhase = Frame::NumberPhase;
+
+constexpr size_t threads_max = 2'000;  // of one frame; more are given up, and the text with them
+constexpr std::array<std::string_view, 3> words = {"null", "true", "false"};
+
+bool is_blank(Symbol symbol) { return symbol == ' ' || symbol == '\n' || symbol == '\t' || symbol == '\r'; }
+bool is_digit(Symbol symbol) { return symbol >= '0' && symbol <= '9'; }
+
+uint8_t claim_count(uint32_t counts, uint32_t index) { return static_cast<uint8_t>(counts >> (8 * index)); }
+
+}  // namespace
+
+Machine::Machine(const Program& program, const Syntax& syntax) : program_(&program), syntax_(syntax) {
+  frames_.emplace_back();
+  threads_.push_back({0, 0, 0, program.root, 0});
+  Frame root;
+  root.thread_count = 1;
+  frames_.push_back(root);
+}
+
+FrameIndex Machine::start_at(uint32_t node) {
+  scratch_.assign(1, {0, 0, 0, node, 0});
+  return push(Frame(), scratch_);
+}
+
+void Machine::release(const Mark& mark) {
+  frames_.resize(mark.frames);
+  threads_.resize(mark.threads);
+  seen_.resize(mark.seen);
+  text_.resize(mark.text);
+}
+
+size_t Machine::bytes_used() const {
+  return frames_.size() * sizeof(Frame) + threads_.size() * sizeof(Thread) + seen_.size() * sizeof(Seen) + text_.size();
+}
+
+FrameIndex Machine::push_same(Frame frame) {
+  frames_.push_back(frame);
+  return static_cast<FrameIndex>(frames_.size() - 1);
+}
+
+// Takes `threads`, each once; no threads, no frame.
+FrameIndex Machine::push(Frame frame, std::vector<Thread>& threads) {
+  if (threads.size() > 1) {
+    std::ranges::sort(threads);
+    threads.erase(std::unique(threads.begin(), threads.end()), threads.end());
+  }
+  return push_distinct(frame, threads);
+}
+
+FrameIndex Machine::push_distinct(Frame frame, const std::vector<Thread>& threads) {
+  if (threads.empty() || threads.size() > threads_max) return dead_frame;
+  frame.threads = static_cast<uint32_t>(threads_.size());
+  frame.thread_count = static_cast<uint32_t>(threads.size());
+  threads_.insert(threads_.end(), threads.begin(), threads.end());
+  return push_same(frame);
+}
+
+FrameIndex Machine::with_threads(FrameIndex top, std::span<const Thread> threads) {
+  scratch_.assign(threads.begin(), threads.end());
+  return push(frames_[top], scratch_);
+}
+
+FrameIndex Machine::with_length(FrameIndex top, uint32_t length) {
+  Frame frame = frames_[top];
+  frame.length = length;
+  return push_same(frame);
+}
+
+// Text lies in one piece: what is not at the end of the store is copied there first.
+uint32_t Machine::append_text(uint32_t text, uint32_t bytes, std::string_view more) {
+  if (text + bytes != text_.size()) {
+    const auto copied = static_cast<uint32_t>(text_.size());
+    text_.append(text_, text, bytes);
+    text = copied;
+  }
+  text_ += more;
+  return text;
+}
+
+FrameIndex Machine::step(FrameIndex top, Symbol symbol) {
+  switch (frames_[top].kind) {
+    case Kind::string:
+      return step_string(top, symbol);
+    case Kind::key:
+      return syntax_.bare ? step_bare_key(top, symbol) : step_string(top, symbol);
+    case Kind::number:
+      return step_number(top, symbol);
+    case Kind::word:
+      return step_word(top, symbol);
+    default:
+      return step_structure(top, symbol);
+  }
+}
+
+FrameIndex Machine::step_structure(FrameIndex top, Symbol symbol) {
+  const Frame& frame = frames_[top];
+  if (is_blank(symbol)) {
+    const bool begun = frame.kind != Kind::root;  // nothing before or behind the whole value
+    if (!begun || frame.blanks >= syntax_.blanks_max) return dead_frame;
+    Frame next = frame;
+    ++next.blanks;
+    return push_same(next);
+  }
+  if (frame.kind == Kind::object) return step_object(top, symbol);
+  return frame.kind == Kind::array ? step_array(top, symbol) : step_root(top, symbol);
+}
+
+FrameIndex Machine::step_root(FrameIndex top, Symbol symbol) {
+  return frames_[top].phase == Phase::value ? begin_value(top, symbol) : dead_frame;
+}
+
+bool Machine::complete(FrameIndex top) {
+  const Frame& frame = frames_[top];
+  if (frame.kind == Kind::root) return frame.phase == Phase::done;
+  if (frame.kind != Kind::number || frames_[frame.parent].kind != Kind::root) return false;
+  const Mark here = mark();
+  const bool done = end_number(top) != dead_frame;
+  release(here);
+  return done;
+}
+
+// --- values ----------------------------------------------------------------------------------------------------------
+
+FrameIndex Machine::begin_value(FrameIndex top, Symbol symbol) {
+  if (symbol == '-' || is_digit(symbol)) return begin_number(top, symbol);
+  if (symbol == (syntax_.bare ? quote_symbol : Symbol{'"'})) return begin_string(top);
+  switch (symbol) {
+    case '{':
+      return begin_object(top);
+    case '[':
+      return begin_array(top);
+    case 'n':
+      return begin_word(top, 0);
+    case 't':
+      return begin_word(top, 1);
+    case 'f':
+      return begin_word(top, 2);
+    default:
+      return dead_frame;
+  }
+}
+
+FrameIndex Machine::begin_string(FrameIndex top) {
+  scratch_.clear();
+  const auto parents = threads(frames_[top]);
+  for (uint32_t i = 0; i < parents.size(); ++i)
+    for (const uint32_t rule : program_->nodes[parents[i].b].strings) {
+      const StringProgram& string = program_->strings[rule];
+      if (string.dfa != none) {
+        scratch_.push_back({rule, i, program_->dfas[string.dfa].start, 0, 0});
+      } else {
+        scratch_.push_back({rule, i, 0, static_cast<uint32_t>(string.values.size()), 0});
+      }
+    }
+  Frame frame;
+  frame.kind = Kind::string;
+  frame.parent = top;
+  frame.text = static_cast<uint32_t>(text_.size());
+  return push(frame, scratch_);
+}
+
+FrameIndex Machine::begin_number(FrameIndex top, Symbol symbol) {
+  scratch_.clear();
+  const char first = static_cast<char>(symbol);
+  const auto parents = threads(frames_[top]);
+  for (uint32_t i = 0; i < parents.size(); ++i)
+    for (const uint32_t rule : program_->nodes[parents[i].b].numbers)
+      if (program_->numbers[rule].may_begin({&first, 1})) scratch_.push_back({rule, i, 0, 0, 0});
+  if (scratch_.empty()) return dead_frame;
+  Frame frame;
+  frame.kind = Kind::number;
+  frame.parent = top;
+  frame.number = symbol == '-' ? NumberPhase::sign : symbol == '0' ? NumberPhase::zero : NumberPhase::whole;
+  frame.text = static_cast<uint32_t>(text_.size());
+  text_ += first;
+  frame.bytes = 1;
+  return push(frame, scratch_);
+}
+
+FrameIndex Machine::begin_word(FrameIndex top, uint32_t word) {
+  scratch_.clear();
+  const auto parents = threads(frames_[top]);
+  for (uint32_t i = 0; i < parents.size(); ++i) {
+    const ValueNode& node = program_->nodes[parents[i].b];
+    if (word == 0 ? node.null : word == 1 ? node.yes : node.no) scratch_.push_back({word, i, 0, 0, 0});
+  }
+  Frame frame;
+  frame.kind = Kind::word;
+  frame.parent = top;
+  frame.bytes = 1;
+  return push(frame, scratch_);
+}
+
+FrameIndex Machine::begin_array(FrameIndex top) {
+  scratch_.clear();
+  const auto parents = threads(frames_[top]);
+  for (uint32_t i = 0; i < parents.size(); ++i)
+    for (const uint32_t rule : program_->nodes[parents[i].b].arrays) scratch_.push_back({rule, i, 0, 0, 0});
+  Frame frame;
+  frame.kind = Kind::array;
+  frame.phase = Phase::first_item;
+  frame.parent = top;
+  return push(frame, scratch_);
+}
+
+FrameIndex Machine::begin_object(FrameIndex top) {
+  scratch_.clear();
+  const auto parents = threads(frames_[top]);
+  for (uint32_t i = 0; i < parents.size(); ++i)
+    for (const uint32_t rule : program_->nodes[parents[i].b].objects)
+      scratch_.push_back({rule, i, program_->objects[rule].required, 0, 0});
+  Frame frame;
+  frame.kind = Kind::object;
+  frame.phase = Phase::first_key;
+  frame.parent = top;
+  return push(frame, scratch_);
+}
+
+// `survivors`: threads of the child that have found what they were looking for.
+FrameIndex Machine::end_value(FrameIndex child, const std::vector<Thread>& survivors) {
+  if (survivors.empty()) return dead_frame;
+  Frame next = frames_[frames_[child].parent];
+  std::vector<Thread> kept;
+  const auto parents = threads(next);
+  std::vector<bool> taken(parents.size());
+  for (const Thread& thread : survivors) taken[thread.parent] = true;
+  for (size_t i = 0; i < parents.size(); ++i)
+    if (taken[i]) {
+      kept.push_back(parents[i]);
+      kept.back().b = 0;
+    }
+  next.blanks = 0;
+  next.phase = next.kind == Kind::root ? Phase::done : Phase::after;
+  if (next.kind == Kind::array) ++next.length;
+  return push(next, kept);
+}
+
+// --- strings ---------------------------------------------------------------------------------------------------------
+
+bool Machine::feed(const Frame& frame, char32_t character, Thread& thread) const {
+  std::string utf8;
+  const auto narrow = [&](const auto& list, const auto& text_of) {
+    utf8_append(utf8, character);
+    // The values that go on with these bytes; they all share what came before.
+    while (thread.a < thread.b && text_of(list[thread.a]).substr(frame.bytes, utf8.size()) < utf8) ++thread.a;
+    while (thread.a < thread.b && text_of(list[thread.b - 1]).substr(frame.bytes, utf8.size()) > utf8) --thread.b;
+  };
+  if (frame.kind == Kind::key) {
+    const ObjectProgram& object = program_->objects[thread.rule];
+    narrow(object.names, [](const NameProgram& name) { return std::string_view(name.text); });
+    if (object.key_dfa != none && thread.c != 0) thread.c = program_->dfas[object.key_dfa].step(thread.c, character);
+    return key_alive(frames_[frame.parent], thread);
+  }
+  const StringProgram& string = program_->strings[thread.rule];
+  if (!string.values.empty()) {
+    narrow(string.values, [](const std::string& value) { return std::string_view(value); });
+    return thread.a < thread.b;
+  }
+  const uint64_t length = uint64_t{frame.length} + 1;
+  if (length > string.max) return false;
+  if (string.dfa == none) return true;
+  const Dfa& dfa = program_->dfas[string.dfa];
+  thread.a = dfa.step(thread.a, character);
+  return thread.a != Dfa::dead && length + dfa.nearest[thread.a] <= string.max &&
+         length + dfa.farthest[thread.a] >= string.min;
+}
+
+bool Machine::can_become(const Frame& frame, const StringLexer::Possible& possible, const Thread& thread) const {
+  const auto inside = [&](std::string_view rest) {
+    const size_t length = utf8_length(rest);
+    if (length == 0) return false;
+    const char32_t next = utf8_decode(rest, length);
+    return (next >= possible.near.first && next <= possible.near.last) ||
+           (next >= possible.far.first && next <= possible.far.last);
+  };
+  if (frame.kind == Kind::key) {
+    const ObjectProgram& object = program_->objects[thread.rule];
+    if (thread.c != 0) {
+      if (object.key_dfa == none) return true;
+      const Dfa& dfa = program_->dfas[object.key_dfa];
+      if (dfa.leads_on(thread.c, possible.near) || dfa.leads_on(thread.c, possible.far)) return true;
+    }
+    for (uint32_t i = thread.a; i < thread.b; ++i)
+      if (inside(std::string_view(object.names[i].text).substr(frame.bytes))) return true;
+    return false;
+  }
+  const StringProgram& string = program_->strings[thread.rule];
+  if (!string.values.empty()) {
+    for (uint32_t i = thread.a; i < thread.b; ++i)
+      if (inside(std::string_view(string.values[i]).substr(frame.bytes))) return true;
+    return false;
+  }
+  if (frame.length >= string.max) return false;
+  if (string.dfa == none) return true;
+  const Dfa& dfa = program_->dfas[string.dfa];
+  const uint64_t length = uint64_t{frame.length} + 1, most = string.max - length;
+  const uint64_t least = string.min > length ? string.min - length : 0;
+  return dfa.leads_on(thread.a, possible.near, most, least) || dfa.leads_on(thread.a, possible.far, most, least);
+}
+
+bool Machine::string_can_close(const Frame& frame, const Thread& thread) const {
+  const StringProgram& string = program_->strings[thread.rule];
+  if (!string.values.empty()) return string.values[thread.a].size() == frame.bytes;
+  if (frame.length < string.min) return false;
+  return string.dfa == none || program_->dfas[string.dfa].accepts(thread.a);
+}
+
+FrameIndex Machine::step_string(FrameIndex top, Symbol symbol) {
+  Frame frame = frames_[top];
+  StringLexer::Step step = StringLexer::Step::dead;
+  if (symbol < 256)
+    step = syntax_.bare ? frame.lexer.push_raw(static_cast<uint8_t>(symbol))
+                        : frame.lexer.push(static_cast<uint8_t>(symbol));
+  else if (symbol == quote_symbol && syntax_.bare && frame.lexer.between())
+    step = StringLexer::Step::closed;
+  if (step == StringLexer::Step::dead) return dead_frame;
+  if (step == StringLexer::Step::closed) return frame.kind == Kind::key ? end_key(top, false) : end_string(top);
+  scratch_.clear();
+  if (step == StringLexer::Step::within) {
+    const StringLexer::Possible possible = frame.lexer.possible();
+    for (const Thread& thread : threads(frame))
+      if (can_become(frame, possible, thread)) scratch_.push_back(thread);
+    if (scratch_.size() == frame.thread_count) return push_same(frame);
+    return push_distinct(frame, scratch_);
+  }
+  const char32_t character = frame.lexer.character();
+  bool changed = false;
+  for (const Thread& before : threads(frame)) {
+    Thread thread = before;
+    if (!feed(frame, character, thread)) continue;
+    changed |= thread != before;
+    scratch_.push_back(thread);
+  }
+  if (scratch_.empty()) return dead_frame;
+  std::string utf8;
+  utf8_append(utf8, character);
+  if (frame.kind == Kind::key) frame.text = append_text(frame.text, frame.bytes, utf8);
+  frame.bytes += static_cast<uint32_t>(utf8.size());
+  ++frame.length;
+  if (!changed && scratch_.size() == frame.thread_count) return push_same(frame);
+  return push_distinct(frame, scratch_);
+}
+
+FrameIndex Machine::end_string(FrameIndex top) {
+  const Frame& frame = frames_[top];
+  std::vector<Thread> survivors;
+  for (const Thread& thread : threads(frame))
+    if (string_can_close(frame, thread)) survivors.push_back(thread);
+  return end_value(top, survivors);
+}
+
+// --- numbers and words -----------------------------------------------------------------------------------------------
+
+namespace {
+
+// The phase after `symbol`; nothing if no number goes on so.
+bool advance(NumberPhase& phase, Symbol symbol) {
+  using enum NumberPhase;
+  const bool whole_done = phase == zero || phase == whole;
+  if (is_digit(symbol)) {
+    switch (phase) {
+      case sign:
+        phase = symbol == '0' ? zero : whole;
+        return true;
+      case zero:
+        return false;
+      case point:
+        phase = fraction;
+        return true;
+      case exponent:
+      case exponent_sign:
+        phase = exponent_digits;
+        return true;
+      default:
+        return true;
+    }
+  }
+  if (symbol == '.' && whole_done) {
+    phase = point;
+    return true;
+  }
+  if ((symbol == 'e' || symbol == 'E') && (whole_done || phase == fraction)) {
+    phase = exponent;
+    return true;
+  }
+  if ((symbol == '+' || symbol == '-') && phase == exponent) {
+    phase = exponent_sign;
+    return true;
+  }
+  return false;
+}
+
+// Exponents are kept within what every reader can take.
+bool exponent_fits(std::string_view text) {
+  const size_t e = text.find_first_of("eE");
+  if (e == std::string_view::npos) return true;
+  std::string_view digits = text.substr(e + 1);
+  if (!digits.empty() && (digits[0] == '+' || digits[0] == '-')) digits.remove_prefix(1);
+  return digits.size() < 3 || (digits.size() == 3 && digits[0] < '3');
+}
+
+}  // namespace
+
+FrameIndex Machine::step_number(FrameIndex top, Symbol symbol) {
+  Frame frame = frames_[top];
+  if (!is_digit(symbol) && symbol != '.' && symbol != 'e' && symbol != 'E' && symbol != '+' && symbol != '-') {
+    const FrameIndex parent = end_number(top);
+    return parent == dead_frame ? dead_frame : step(parent, symbol);
+  }
+  if (frame.bytes >= number_bytes_max || !advance(frame.number, symbol)) return dead_frame;
+  const char byte = static_cast<char>(symbol);
+  const Mark before = mark();
+  frame.text = append_text(frame.text, frame.bytes, {&byte, 1});
+  ++frame.bytes;
+  scratch_.clear();
+  if (exponent_fits(text(frame)))
+    for (const Thread& thread : threads(frame))
+      if (program_->numbers[thread.rule].may_begin(text(frame))) scratch_.push_back(thread);
+  if (scratch_.empty()) {
+    release(before);
+    return dead_frame;
+  }
+  if (scratch_.size() == frame.thread_count) return push_same(frame);
+  return push(frame, scratch_);
+}
+
+FrameIndex Machine::end_number(FrameIndex top) {
+  const Frame& frame = frames_[top];
+  if (frame.number != NumberPhase::zero && frame.number != NumberPhase::whole &&
+      frame.number != NumberPhase::fraction && frame.number != NumberPhase::exponent_digits)
+    return dead_frame;
+  const auto value = Decimal::parse(text(frame));
+  if (!value) return dead_frame;
+  std::vector<Thread> survivors;
+  for (const Thread& thread : threads(frame))
+    if (program_->numbers[thread.rule].accepts(*value)) survivors.push_back(thread);
+  return end_value(top, survivors);
+}
+
+FrameIndex Machine::step_word(FrameIndex top, Symbol symbol) {
+  Frame frame = frames_[top];
+  const std::string_view word = words[threads(frame)[0].rule];
+  if (symbol != static_cast<Symbol>(word[frame.bytes])) return dead_frame;
+  ++frame.bytes;
+  if (frame.bytes < word.size()) return push_same(frame);
+  const auto all = threads(frame);
+  return end_value(top, std::vector<Thread>(all.begin(), all.end()));
+}
+
+// --- arrays ----------------------------------------------------------------------------------------------------------
+
+FrameIndex Machine::step_array(FrameIndex top, Symbol symbol) {
+  const Frame& frame = frames_[top];
+  const bool ends = symbol == ']' && frame.phase != Phase::item;
+  if (ends) return end_array(top);
+  if (frame.phase != Phase::after) return begin_item(top, symbol);
+  if (symbol != ',') return dead_frame;
+  std::vector<Thread> kept;
+  for (const Thread& thread : threads(frame))
+    if (frame.length < program_->arrays[thread.rule].max) kept.push_back(thread);
+  Frame next = frame;
+  next.phase = Phase::item;
+  next.blanks = 0;
+  return push(next, kept);
+}
+
+// Every thread in every way in which the item may count.
+FrameIndex Machine::begin_item(FrameIndex top, Symbol symbol) {
+  const Frame& frame = frames_[top];
+  std::vector<Thread> ways;
+  for (const Thread& thread : threads(frame)) {
+    const ArrayProgram& array = program_->arrays[thread.rule];
+    if (frame.length >= array.max) continue;
+    for (const Choice& choice : frame.length < array.prefix.size() ? array.prefix[frame.length] : array.rest) {
+      Thread way = thread;
+      way.b = choice.node;
+      bool possible = true;
+      for (uint32_t i = 0; i < array.contains.size(); ++i) {
+        const Contains& contains = array.contains[i];
+        uint64_t count = claim_count(way.a, i);
+        if ((choice.claims >> i & 1) != 0 && count < 255) {
+          ++count;
+          way.a += uint32_t{1} << (8 * i);
+        }
+        const uint64_t left = array.max == no_limit ? no_limit : array.max - frame.length - 1;
+        possible &= count <= contains.max && (count >= contains.min || contains.min - count <= left);
+      }
+      if (possible) ways.push_back(way);
+    }
+  }
+  if (ways.empty()) return dead_frame;
+  const Mark before = mark();
+  const FrameIndex item = push(frame, ways);
+  const FrameIndex value = item == dead_frame ? dead_frame : begin_value(item, symbol);
+  if (value == dead_frame) release(before);
+  return value;
+}
+
+FrameIndex Machine::end_array(FrameIndex top) {
+  const Frame& frame = frames_[top];
+  std::vector<Thread> survivors;
+  for (const Thread& thread : threads(frame)) {
+    const ArrayProgram& array = program_->arrays[thread.rule];
+    bool good = frame.length >= array.min && frame.length <= array.max;
+    for (uint32_t i = 0; i < array.contains.size(); ++i) good &= claim_count(thread.a, i) >= array.contains[i].min;
+    if (good) survivors.push_back(thread);
+  }
+  return end_value(top, survivors);
+}
+
+// --- objects ---------------------------------------------------------------------------------------------------------
+
+bool Machine::seen(const Frame& object, uint64_t hash) const {
+  for (uint32_t i = object.seen; i != none; i = seen_[i].previous)
+    if (seen_[i].hash == hash) return true;
+  return false;
+}
+
+bool Machine::room_for_optional(const Frame& object, const Thread& thread) const {
+  return uint64_t{object.length} + thread.a < program_->objects[thread.rule].max;
+}
+
+// `thread` of a key: whether some name that begins with what is written may still come.
+bool Machine::key_alive(const Frame& object, const Thread& thread) const {
+  if (thread.c != 0) return true;
+  const bool room = room_for_optional(object, threads(object)[thread.parent]);
+  const ObjectProgram& program = program_->objects[thread.rule];
+  for (uint32_t i = thread.a; i < thread.b; ++i) {
+    const NameProgram& name = program.names[i];
+    if (!name.choices.empty() && (name.required || room) && !seen(object, name.hash)) return true;
+  }
+  return false;
+}
+
+bool Machine::any_key(const Frame& object, const Thread& thread) const {
+  const ObjectProgram& program = program_->objects[thread.rule];
+  const bool room = room_for_optional(object, thread);
+  if (room && program.others) return true;
+  for (const NameProgram& name : program.names)
+    if (!name.choices.empty() && (name.required || room) && !seen(object, name.hash)) return true;
+  return false;
+}
+
+FrameIndex Machine::step_object(FrameIndex top, Symbol symbol) {
+  const Frame& frame = frames_[top];
+  switch (frame.phase) {
+    case Phase::first_key:
+      if (symbol == '}') return end_object(top);
+      [[fallthrough]];
+    case Phase::key:
+      if (syntax_.bare) {
+        if (symbol >= 256) return dead_frame;
+        const Mark before = mark();
+        const FrameIndex key = begin_key(top);
+        const FrameIndex next = key == dead_frame ? dead_frame : step_bare_key(key, symbol);
+        if (next == dead_frame) release(before);
+        return next;
+      }
+      return symbol == '"' ? begin_key(top) : dead_frame;
+    case Phase::colon: {
+      if (symbol != ':') return dead_frame;
+      Frame next = frame;
+      next.phase = Phase::value;
+      next.blanks = 0;
+      return push_same(next);
+    }
+    case Phase::value:
+      return begin_value(top, symbol);
+    default:
+      break;
+  }
+  if (symbol == '}') return end_object(top);
+  if (symbol != ',') return dead_frame;
+  scratch_.clear();
+  for (const Thread& thread : threads(frame))
+    if (any_key(frame, thread)) scratch_.push_back(thread);
+  Frame next = frame;
+  next.phase = Phase::key;
+  next.blanks = 0;
+  return push(next, scratch_);
+}
+
+FrameIndex Machine::begin_key(FrameIndex top) {
+  scratch_.clear();
+  const Frame& object = frames_[top];
+  const auto parents = threads(object);
+  for (uint32_t i = 0; i < parents.size(); ++i) {
+    const uint32_t rule = parents[i].rule;
+    const ObjectProgram& program = program_->objects[rule];
+    Thread thread{rule, i, 0, static_cast<uint32_t>(program.names.size()), 0};
+    if (program.others && room_for_optional(object, parents[i]))
+      thread.c = program.key_dfa == none ? 1 : program_->dfas[program.key_dfa].start;
+    if (key_alive(object, thread)) scratch_.push_back(thread);
+  }
+  Frame frame;
+  frame.kind = Kind::key;
+  frame.parent = top;
+  frame.text = static_cast<uint32_t>(text_.size());
+  return push(frame, scratch_);
+}
+
+// A name without quotes: it ends before the colon, holds none of the marks that a reader of calls goes by, and begins
+// and ends with no blank.
+FrameIndex Machine::step_bare_key(FrameIndex top, Symbol symbol) {
+  const Frame& frame = frames_[top];
+  if (symbol == ':' && frame.lexer.between() && frame.bytes > 0) {
+    if (text(frame).back() == ' ') return dead_frame;
+    const FrameIndex object = end_key(top, false);
+    return object == dead_frame ? dead_frame : step(object, symbol);
+  }
+  const bool mark = symbol == '{' || symbol == '}' || symbol == ',' || symbol == ':' || symbol < 0x20 || symbol == 0x7F;
+  if (mark || symbol >= 256 || (symbol == ' ' && frame.bytes == 0)) return dead_frame;
+  return step_string(top, symbol);
+}
+
+FrameIndex Machine::end_key(FrameIndex top, bool unknown) {
+  const Frame& key = frames_[top];
+  const Frame& object = frames_[key.parent];
+  const uint64_t hash = unknown ? 0 : name_hash(text(key));
+  if (!unknown && seen(object, hash)) return dead_frame;
+  const auto parents = threads(object);
+  std::vector<Thread> next;
+  for (const Thread& thread : threads(key)) {
+    const ObjectProgram& program = program_->objects[thread.rule];
+    const Thread& parent = parents[thread.parent];
+    const NameProgram* known = nullptr;
+    if (!unknown && thread.a < thread.b && program.names[thread.a].text.size() == key.bytes)
+      known = &program.names[thread.a];
+    const Choices* choices = known != nullptr ? &known->choices : nullptr;
+    if (known == nullptr && thread.c != 0) {
+      uint32_t outputs = 0;
+      if (program.key_dfa != none) {
+        const Dfa& dfa = program_->dfas[program.key_dfa];
+        outputs = unknown ? dfa.one_output : dfa.outputs[thread.c];
+      }
+      if (program.key_dfa == none || outputs != 0) choices = &program.other_choices[outputs];
+    }
+    const bool required = known != nullptr && known->required;
+    if (choices == nullptr || (!required && !room_for_optional(object, parent))) continue;
+    for (const Choice& choice : *choices)
+      next.push_back(
+          {parent.rule, parent.parent, parent.a - (required ? 1 : 0), choice.node, parent.c | choice.claims});
+  }
+  if (next.empty()) return dead_frame;
+  Frame frame = object;
+  frame.phase = Phase::colon;
+  frame.blanks = 0;
+  ++frame.length;
+  seen_.push_back({hash, frame.seen, key.text, key.bytes});
+  frame.seen = static_cast<uint32_t>(seen_.size() - 1);
+  return push(frame, next);
+}
+
+FrameIndex Machine::after_unknown_key(FrameIndex key) { return end_key(key, true); }
+
+bool Machine::object_can_close(const Frame& object, const Thread& thread) const {
+  const ObjectProgram& program = program_->objects[thread.rule];
+  if (thread.a > 0 || object.length < program.min || object.length > program.max) return false;
+  if ((thread.c & program.some) != program.some) return false;
+  return std::ranges::all_of(program.dependents,
+                             [&](const auto& pair) { return !seen(object, pair.first) || seen(object, pair.second); });
+}
+
+FrameIndex Machine::end_object(FrameIndex top) {
+  const Frame& frame = frames_[top];
+  std::vector<Thread> survivors;
+  for (const Thread& thread : threads(frame))
+    if (object_can_close(frame, thread)) survivors.push_back(thread);
+  return end_value(top, survivors);
+}
+
+std::vector<std::string> Machine::special_names(const Frame& key) const {
+  std::vector<std::string> names;
+  const std::string_view written = text(key);
+  for (const Thread& thread : threads(key)) {
+    const ObjectProgram& object = program_->objects[thread.rule];
+    for (uint32_t i = thread.a; i < thread.b; ++i) names.push_back(object.names[i].text);
+  }
+  for (uint32_t i = frames_[key.parent].seen; i != none; i = seen_[i].previous) {
+    const std::string_view name(text_.data() + seen_[i].text, seen_[i].bytes);
+    if (name.starts_with(written)) names.emplace_back(name);
+  }
+  std::ranges::sort(names);
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
+}  // namespace lapidary::grammar

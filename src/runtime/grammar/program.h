@@ -1,0 +1,85 @@
+// What a schema compiles to: tables that the machine (machine.h) runs on. Immutable.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "grammar/decimal.h"
+#include "grammar/language.h"
+#include "grammar/regex.h"
+
+namespace lapidary::grammar {
+
+inline constexpr uint32_t none = std::numeric_limits<uint32_t>::max();
+
+// One way to take a value: as this node, which counts for these `contains` or `some` of its array or object.
+struct Choice {
+  uint32_t node = 0, claims = 0;
+};
+using Choices = std::vector<Choice>;
+
+struct StringProgram {
+  uint32_t dfa = none;
+  uint64_t min = 0, max = no_limit;
+  std::vector<std::string> values;                              // sorted; not empty: one of these
+  bool plain() const { return dfa == none && values.empty(); }  // nothing but lengths
+};
+
+struct ArrayProgram {
+  std::vector<Choices> prefix;
+  Choices rest;
+  uint64_t min = 0, max = no_limit;
+  std::vector<Contains> contains;  // at most counted_max
+  bool unique = false;
+};
+
+struct NameProgram {
+  std::string text;
+  uint64_t hash = 0;
+  Choices choices;  // empty: must not be there
+  bool required = false;
+};
+
+struct ObjectProgram {
+  std::vector<NameProgram> names;      // sorted by text
+  bool others = false;                 // names that are not in the list
+  uint32_t key_dfa = none;             // … which go through this; none: any
+  std::vector<Choices> other_choices;  // by the DFA's outputs; [0] without a DFA
+  uint64_t min = 0, max = no_limit;
+  uint32_t required = 0;
+  std::vector<std::pair<uint64_t, uint64_t>> dependents;  // hashes of names
+  uint32_t some = 0;                                      // bits that must have been claimed
+};
+
+struct ValueNode {
+  bool null = false, yes = false, no = false;
+  std::vector<uint32_t> numbers, strings, arrays, objects;  // indices of rules, any of which will do
+};
+
+struct Program {
+  std::vector<ValueNode> nodes;
+  std::vector<NumberRule> numbers;
+  std::vector<StringProgram> strings;
+  std::vector<ArrayProgram> arrays;
+  std::vector<ObjectProgram> objects;
+  std::vector<Dfa> dfas;
+  uint32_t root = 0;
+};
+
+inline constexpr size_t counted_max = 4;  // `contains` of one array, `some` of one object
+
+uint64_t name_hash(std::string_view name);
+inline constexpr uint64_t name_hash_begin = 0xCBF29CE484222325u;
+inline uint64_t name_hash_add(uint64_t hash, uint8_t byte) { return (hash ^ byte) * 0x100000001B3u; }
+
+// Puts `other` beside what `program` has; the node that was its root.
+uint32_t join_programs(Program& program, Program other);
+
+// Errors: ErrorKind::refused (no schema), unsupported (what cannot be enforced, and where), limit.
+Result<Program> compile_schema(std::string_view schema, const std::string& where);
+
+}  // namespace lapidary::grammar
