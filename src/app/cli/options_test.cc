@@ -110,7 +110,8 @@ TEST_CASE("numbers are checked") {
 }
 
 TEST_CASE("every verb has a help text with an example, and the program has a version") {
-  for (const char* verb : {"run", "show", "tokenize", "render", "logits", "perplexity", "bench", "quantize", "doctor"}) {
+  for (const char* verb :
+       {"run", "show", "tokenize", "render", "logits", "perplexity", "bench", "quantize", "doctor"}) {
     CAPTURE(verb);
     const auto command = parse({verb, "--help"});
     REQUIRE(command.has_value());
@@ -144,7 +145,8 @@ TEST_CASE("the other verbs") {
   CHECK(refusal({"logits", "folder", "--ids", "a"}) == ErrorKind::wrong_use);
   CHECK(refusal({"logits", "folder", "--ids", "a", "--out", "o", "--image", "i"}) == ErrorKind::wrong_use);
   const auto bench = std::get<BenchOptions>(
-      parse({"bench", "folder", "--depth", "0,8192", "--verify", "1-3,8", "--verify-depth", "64", "--tg", "0"}).value());
+      parse({"bench", "folder", "--depth", "0,8192", "--verify", "1-3,8", "--verify-depth", "64", "--tg", "0"})
+          .value());
   CHECK(bench.depths == std::vector<int64_t>{0, 8192});
   CHECK(bench.verify_rows == std::vector<int32_t>{1, 2, 3, 8});
   CHECK(bench.decode_tokens == 0);
