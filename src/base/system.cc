@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cctype>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -136,7 +137,7 @@ int physical_cores() {
   std::ifstream quota_file("/sys/fs/cgroup/cpu.max");  // "200000 100000": two cores' worth of time
   double quota = 0, period = 0;
   if (quota_file >> quota >> period && quota > 0 && period > 0)
-    count = std::clamp(static_cast<int>(quota / period + 0.5), 1, count);
+    count = std::clamp(static_cast<int>(std::lround(quota / period)), 1, count);
   return count;
 }
 

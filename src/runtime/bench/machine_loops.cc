@@ -83,12 +83,12 @@ constexpr int sums_at_once = 12;
 #define LAPIDARY_STEP_VEX(i) asm volatile("%{vex%} vpdpbusd %2,%1,%0" : "+x"(sum##i) : "x"(x), "x"(y));
 #define LAPIDARY_STEP_EVEX(i) asm volatile("vpdpbusd %2,%1,%0" : "+v"(sum##i) : "v"(x), "v"(y));
 
-#define LAPIDARY_MULTIPLY_LOOP(step, zero)                                                                     \
-  auto sum0 = zero, sum1 = sum0, sum2 = sum0, sum3 = sum0, sum4 = sum0, sum5 = sum0, sum6 = sum0, sum7 = sum0, \
-       sum8 = sum0, sum9 = sum0, sum10 = sum0, sum11 = sum0;                                                   \
-  for (int64_t round = 0; round < rounds; ++round) {                                                           \
-    LAPIDARY_TWELVE_TIMES(step)                                                                                \
-  }                                                                                                            \
+#define LAPIDARY_MULTIPLY_LOOP(step, zero)                                                                       \
+  auto sum0 = (zero), sum1 = sum0, sum2 = sum0, sum3 = sum0, sum4 = sum0, sum5 = sum0, sum6 = sum0, sum7 = sum0, \
+       sum8 = sum0, sum9 = sum0, sum10 = sum0, sum11 = sum0;                                                     \
+  for (int64_t round = 0; round < rounds; ++round) {                                                             \
+    LAPIDARY_TWELVE_TIMES(step)                                                                                  \
+  }                                                                                                              \
   LAPIDARY_TWELVE_TIMES(LAPIDARY_KEEP)
 
 __attribute__((target("avx2"))) void multiply_avx2(int64_t rounds) {

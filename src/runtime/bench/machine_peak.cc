@@ -24,6 +24,7 @@ double rate(int threads, const Work& work) {
   std::vector<Part> parts(static_cast<size_t>(threads));
   std::barrier start(threads);
   std::vector<std::thread> workers;
+  workers.reserve(static_cast<size_t>(threads));
   for (int i = 0; i < threads; ++i)
     workers.emplace_back([&, i] {
       pin_thread(i);
@@ -54,6 +55,7 @@ Result<Spread> measure_stream(int threads, uint64_t buffer_bytes, int reps) {
   Spread best;
   for (const ReadLoop loop : read_loops()) {
     std::vector<double> rates;
+    rates.reserve(static_cast<size_t>(reps));
     for (int rep = 0; rep < reps; ++rep)
       rates.push_back(rate(threads,
                            [&](int thread) {
@@ -72,6 +74,7 @@ std::optional<Spread> measure_int8(std::string_view variant, int threads, int re
   if (!loop) return std::nullopt;
   constexpr int64_t rounds = 20'000'000;
   std::vector<double> rates;
+  rates.reserve(static_cast<size_t>(reps));
   for (int rep = 0; rep < reps; ++rep)
     rates.push_back(rate(threads,
                          [&](int) {

@@ -31,6 +31,7 @@ bool starts_with_any(std::string_view text, std::initializer_list<std::string_vi
 template <typename Get>
 void per_layer(const ModelConfig& config, const std::string& key, const Get& get, GgufWriter& out) {
   std::vector<int32_t> values;
+  values.reserve(config.layers.size());
   for (const LayerConfig& layer : config.layers) values.push_back(get(layer));
   if (std::ranges::all_of(values, [&](int32_t value) { return value == values.front(); }))
     out.number(key, static_cast<uint32_t>(values.front()));
@@ -162,6 +163,7 @@ Result<void> add_model_keys(const ModelConfig& config, GgufWriter& out) {
   out.number(prefix + "attention.key_length", static_cast<uint32_t>(full->head_dim));
   out.number(prefix + "attention.value_length", static_cast<uint32_t>(full->head_dim));
   std::vector<bool> pattern;
+  pattern.reserve(config.layers.size());
   for (const LayerConfig& layer : config.layers) pattern.push_back(layer.kind == AttentionKind::sliding);
   out.truths(prefix + "attention.sliding_window_pattern", pattern);
   add_rope_keys(config, prefix, gemma4, out);

@@ -30,6 +30,7 @@ std::vector<float> weights_of(const std::vector<double>& squares) {
   for (const double square : squares) total += square;
   const double mean = total / static_cast<double>(squares.size());
   std::vector<float> weights;
+  weights.reserve(squares.size());
   for (const double square : squares)
     weights.push_back(mean > 0 ? static_cast<float>((square / mean + least) / (1 + least)) : 1.0F);
   return weights;

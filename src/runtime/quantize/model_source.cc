@@ -49,6 +49,7 @@ void add_layer(const LayerWeights& layer, const std::string& prefix, bool scalar
 // What the frequencies of full layers are divided by; 1e30: the pair does not rotate.
 std::vector<float> rope_divisors(const ModelConfig& config) {
   std::vector<float> divisors;
+  divisors.reserve(config.rope_full.size());
   for (const float frequency : config.rope_full) divisors.push_back(frequency == 0 ? 1e30F : 1.0F);
   return divisors;
 }

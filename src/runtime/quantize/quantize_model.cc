@@ -246,7 +246,7 @@ QuantizePlan plan_projector(const SourceFile& projector) {
 std::optional<DType> quantized_already(const ModelSource& source) {
   std::map<DType, uint64_t> bytes;
   for (const SourceTensor& tensor : source.model().tensors)
-    if (is_quantizable(tensor.name)) bytes[tensor.dtype()] += source_bytes(tensor);
+    if (tensor.name.starts_with("blk.") && is_quantizable(tensor.name)) bytes[tensor.dtype()] += source_bytes(tensor);
   const auto most = std::ranges::max_element(bytes, {}, [](const auto& entry) { return entry.second; });
   if (most == bytes.end() || !is_quantized(most->first)) return std::nullopt;
   return most->first;

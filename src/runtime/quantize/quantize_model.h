@@ -37,7 +37,7 @@ Result<QuantizePlan> plan_quantization(const ModelSource& source, QuantizedType 
 // The same for the projector, which keeps its precision.
 QuantizePlan plan_projector(const SourceFile& projector);
 
-// The quantised type that most weights of the source have, if it is one: to quantise it once more loses twice.
+// The quantised type that most weights of the source's layers have, if it is one: to quantise it once more loses twice.
 std::optional<DType> quantized_already(const ModelSource& source);
 
 // Bytes of the source that are done, of all; return false to stop (the call fails with ErrorKind::cancelled).
