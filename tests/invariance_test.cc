@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cstring>
+#include <functional>
 
 #include "chat/turn.h"
 #include "engine/engine.h"
@@ -145,6 +146,50 @@ TEST_CASE("same bits alone and in a batch with other sequences") {
         b(logits.begin() + vocabulary, logits.end());
     CHECK(same_bits(a, alone(one)));
     CHECK(same_bits(b, alone(two)));
+  }
+}
+
+TEST_CASE("same bits when a pass is left between layers and taken up again, with other passes in between") {
+  const TokenizedPrompt one = long_text(90), two = long_text(37);
+  for (const Setup& setup : setups()) {
+    CAPTURE(setup.model);
+    CAPTURE(setup.kernels->name);
+    const auto engine = engine_for(setup, 2, 512);
+    std::vector<float> logits(static_cast<size_t>(engine->config().vocabulary));
+    const auto pass = [&](KvCache& cache, const TokenizedPrompt& prompt, PassState* state,
+                          const std::function<bool()>* leave) {
+      std::vector<BatchRow> rows;
+      for (size_t i = 0; i < prompt.ids.size(); ++i)
+        rows.push_back({prompt.ids[i], nullptr, static_cast<int64_t>(i) + 1});
+      const BatchSegment segment{&cache, rows};
+      const auto last = static_cast<int32_t>(rows.size()) - 1;
+      return engine->decoder().forward({{&segment, 1}, {&last, 1}, logits.data(), nullptr, nullptr, state, leave});
+    };
+    const auto fresh = [&] { return KvCache(engine->config(), engine->kv_pool(), engine->kv_type()); };
+    KvCache whole = fresh(), cut = fresh();
+    REQUIRE(pass(whole, one, nullptr, nullptr).has_value());
+    const std::vector<float> expected = logits;
+
+    PassState state;
+    const std::function<bool()> leave = [] { return true; };
+    size_t times_left = 0;
+    while (true) {
+      const auto done = pass(cut, one, &state, &leave);
+      if (done) break;
+      REQUIRE(done.error().kind == ErrorKind::cancelled);
+      REQUIRE(state.left());
+      CHECK(cut.length() == 0);
+      ++times_left;
+      KvCache other = fresh();
+      const KvCache copy = cut.fork();  // and its pages are shared when it goes on
+      REQUIRE(pass(other, two, nullptr, nullptr).has_value());
+      // While it is left once more, in the middle of sharing, nothing of what was written may be lost.
+      if (times_left == 1) CHECK_FALSE(pass(cut, one, &state, &leave).has_value());
+    }
+    CHECK(times_left >= engine->config().layers.size() / 2 - 1);
+    CHECK_FALSE(state.left());
+    CHECK(cut.length() == whole.length());
+    CHECK(same_bits(logits, expected));
   }
 }
 

@@ -22,10 +22,11 @@ ALLOWED = {
     "runtime/media": ["base"],
     "runtime/model": ["base", "runtime/tensor", "runtime/formats", "runtime/kernels", "runtime/media"],
     "runtime/engine": ["base", "runtime/formats", "runtime/kernels", "runtime/media", "runtime/model", "runtime/tokenizer"],
+    "runtime/bench": ["base", "runtime/engine"],
     "runtime/chat": ["base", "runtime/engine", "runtime/media", "runtime/tokenizer"],
-    "runtime/service": ["base", "runtime/chat", "runtime/engine", "runtime/tensor", "runtime/tokenizer"],
+    "runtime/service": ["base", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/model", "runtime/tensor", "runtime/tokenizer"],
     "app/serve": ["base", "runtime/chat", "runtime/media", "runtime/service"],
-    "app/cli": ["app/serve", "base", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/kernels", "runtime/service", "runtime/tensor"],
+    "app/cli": ["app/serve", "base", "runtime/bench", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/kernels", "runtime/service", "runtime/tensor"],
 }
 # headers that one folder wraps for all the others, and those that none may include
 WRAPPED = {

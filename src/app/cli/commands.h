@@ -14,6 +14,7 @@ ExitStatus render_command(const RenderOptions& options, Console& console);
 ExitStatus logits_command(const LogitsOptions& options, Console& console);
 ExitStatus perplexity_command(const PerplexityOptions& options, Console& console);
 ExitStatus serve_command(const ServeOptions& options, Console& console);
+ExitStatus bench_command(const BenchOptions& options, Console& console);
 ExitStatus doctor_command(const DoctorOptions& options, Console& console);
 
 }  // namespace lapidary

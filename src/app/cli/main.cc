@@ -21,6 +21,7 @@ ExitStatus perform(const Command& command, Console& console) {
     ExitStatus operator()(const LogitsOptions& options) { return logits_command(options, console); }
     ExitStatus operator()(const PerplexityOptions& options) { return perplexity_command(options, console); }
     ExitStatus operator()(const ServeOptions& options) { return serve_command(options, console); }
+    ExitStatus operator()(const BenchOptions& options) { return bench_command(options, console); }
     ExitStatus operator()(const DoctorOptions& options) { return doctor_command(options, console); }
     ExitStatus operator()(const TextToPrint& print) {
       console.print(print.text);

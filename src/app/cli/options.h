@@ -98,6 +98,16 @@ struct ServeOptions {
   bool any_model = false, no_key_on_loopback = false;
 };
 
+struct BenchOptions {
+  ModelChoice model;
+  EngineChoice engine;
+  int64_t prefill_tokens = 512, decode_tokens = 64, verify_depth = 512;
+  std::vector<int64_t> depths = {0, 2048};
+  std::vector<int32_t> verify_rows = {1, 2, 3, 4, 5, 6, 7, 8};
+  int32_t reps = 3;
+  bool json = false;
+};
+
 struct DoctorOptions {
   bool json = false;
 };
@@ -108,7 +118,7 @@ struct TextToPrint {
 };
 
 using Command = std::variant<RunOptions, ShowOptions, TokenizeOptions, RenderOptions, LogitsOptions, PerplexityOptions,
-                             ServeOptions, DoctorOptions, TextToPrint>;
+                             ServeOptions, BenchOptions, DoctorOptions, TextToPrint>;
 
 // `exists` says whether a path is there. Errors: ErrorKind::wrong_use, or not_found for a model that is not there.
 using FileExists = std::function<bool(const std::string& path)>;

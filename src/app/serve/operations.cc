@@ -115,6 +115,8 @@ void handle_metrics(Context& context, const std::shared_ptr<Exchange>& exchange)
   metrics.add("reply_seconds_total", "counter", "Spent generating", state.reply_seconds);
   metrics.add("prefix_cache_bytes", "gauge", "Memory of the prefix cache", state.prefix_cache_bytes);
   metrics.add("prefix_cache_entries", "gauge", "Prefixes in the cache", state.prefix_cache_entries);
+  metrics.add("disk_cache_bytes", "gauge", "Of the prefix cache on disk", state.disk_cache_bytes);
+  metrics.add("disk_cache_files", "gauge", "Prefixes on disk", state.disk_cache_files);
   metrics.add("kv_bytes", "gauge", "Memory of keys and values", state.kv_bytes);
   metrics.add("resident_bytes", "gauge", "Memory of the process", resident_bytes_now());
   HttpReply reply;

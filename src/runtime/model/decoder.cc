@@ -87,18 +87,28 @@ Result<void> Decoder::forward(const ForwardRequest& request) {
   }
   grow(static_cast<int32_t>(places_.size()));
 
-  embed(request);
+  const int32_t first_layer = request.state != nullptr ? request.state->next_layer : 0;
+  if (first_layer == 0)
+    embed(request);
+  else
+    std::copy(request.state->hidden.begin(), request.state->hidden.end(), hidden_.begin());
   rotations();
   key_rotations();
-  observe(request, 0, hidden_.data());
-  for (int32_t layer = 0; layer < static_cast<int32_t>(config_.layers.size()); ++layer) {
+  if (first_layer == 0) observe(request, 0, hidden_.data());
+  for (int32_t layer = first_layer; layer < static_cast<int32_t>(config_.layers.size()); ++layer) {
     if (request.cancelled != nullptr && request.cancelled->load(std::memory_order_relaxed))
       return fail(ErrorKind::cancelled, "", "stopped");
+    if (layer > first_layer && request.state != nullptr && request.leave != nullptr && (*request.leave)()) {
+      request.state->next_layer = layer;
+      request.state->hidden.assign(hidden_.begin(), hidden_.begin() + rows_ * int64_t{config_.hidden});
+      return fail(ErrorKind::cancelled, "", "left");
+    }
     attention(request, layer);
     feed_forward(layer);
     observe(request, layer + 1, hidden_.data());
   }
   write_logits(request);
+  if (request.state != nullptr) *request.state = {};
   for (const BatchSegment& segment : request.segments) segment.cache->commit(static_cast<int64_t>(segment.rows.size()));
   return {};
 }

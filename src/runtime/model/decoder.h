@@ -36,6 +36,14 @@ struct BatchSegment {
 // hidden].
 using HiddenObserver = std::function<void(int32_t index, const float* hidden, int32_t rows)>;
 
+// A pass that may be left between two layers and taken up again later, with the same segments and rows. Other passes
+// may run in between, but not on these caches; forks of them may be taken.
+struct PassState {
+  int32_t next_layer = 0;     // 0: not begun
+  std::vector<float> hidden;  // [rows, hidden]: of a pass that was left
+  bool left() const { return next_layer > 0; }
+};
+
 struct ForwardRequest {
   std::span<const BatchSegment> segments;
   std::span<const int32_t> logit_rows;  // indices into all rows of the batch, ascending
@@ -43,6 +51,10 @@ struct ForwardRequest {
   const HiddenObserver* observer = nullptr;
   const std::atomic<bool>* cancelled =
       nullptr;  // looked at between layers; a cancelled pass leaves the caches as they were
+  // With both: asked between two layers whether to leave the pass; forward() then fails with ErrorKind::cancelled, and
+  // the next call with this state goes on where it stopped. At least one layer is computed in each call.
+  PassState* state = nullptr;
+  const std::function<bool()>* leave = nullptr;
 };
 
 // Not thread-safe: one thread owns it. Keeps its working memory between calls.

@@ -35,19 +35,23 @@ int64_t first_visible(int64_t window, int64_t position) {
 
 }  // namespace
 
-KvPool::~KvPool() {
-  for (KvPage* page : free_) {
-    std::free(page->data);
-    delete page;
-  }
+KvPool::~KvPool() { trim(); }
+
+void KvPool::trim() {
+  for (auto& [bytes, pages] : free_)
+    for (KvPage* page : pages) {
+      std::free(page->data);
+      delete page;
+    }
+  free_.clear();
 }
 
 KvPage* KvPool::take(uint64_t bytes) {
   KvPage* page = nullptr;
-  const auto found = std::find_if(free_.rbegin(), free_.rend(), [&](const KvPage* p) { return p->bytes == bytes; });
-  if (found != free_.rend()) {
-    page = *found;
-    free_.erase(std::next(found).base());
+  const auto found = free_.find(bytes);
+  if (found != free_.end() && !found->second.empty()) {
+    page = found->second.back();
+    found->second.pop_back();
   } else {
     auto* data = static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
     if (data == nullptr) return nullptr;
@@ -62,13 +66,18 @@ KvPage* KvPool::take(uint64_t bytes) {
 void KvPool::give_back(KvPage* page) {
   if (--page->users > 0) return;
   bytes_in_use_ -= page->bytes;
-  free_.push_back(page);
+  free_[page->bytes].push_back(page);
 }
 
 uint64_t KvDemand::at(int64_t context) const {
   const int64_t pages = (context + kv_page_positions - 1) / kv_page_positions;
   return full_page_bytes * static_cast<uint64_t>(pages) +
          sliding_page_bytes * static_cast<uint64_t>(std::min(pages, ring_pages));
+}
+
+uint64_t KvDemand::checkpoint_bytes(int64_t context) const {
+  const int64_t pages = (context + kv_page_positions - 1) / kv_page_positions;
+  return full_page_bytes + sliding_page_bytes * static_cast<uint64_t>(std::min(pages, window_pages));
 }
 
 KvDemand kv_demand(const ModelConfig& config, KvType type, int64_t chunk_max) {
@@ -79,6 +88,7 @@ KvDemand kv_demand(const ModelConfig& config, KvType type, int64_t chunk_max) {
   }
   // Both ends of the range may lie inside a page.
   demand.ring_pages = (config.window + chunk_max) / kv_page_positions + 2;
+  demand.window_pages = config.window / kv_page_positions + 2;
   return demand;
 }
 
@@ -196,12 +206,78 @@ void KvCache::spans(int32_t layer_index, int32_t kv_head, int64_t first, int64_t
   }
 }
 
-bool KvCache::truncate(int64_t length) {
+bool KvCache::can_truncate(int64_t length) const {
   if (length > length_) return false;
+  return std::all_of(layers_.begin(), layers_.end(), [length](const Layer& layer) {
+    return length == 0 || layer.pages.empty() ||
+           layer.first_page * kv_page_positions <= first_visible(layer.window, length);
+  });
+}
+
+void KvCache::visit_pages(const std::function<void(const void*, uint64_t)>& visit) const {
   for (const Layer& layer : layers_)
-    if (length > 0 && !layer.pages.empty() &&
-        layer.first_page * kv_page_positions > first_visible(layer.window, length))
-      return false;
+    for (const KvPage* page : layer.pages) visit(page, page->bytes);
+}
+
+int64_t KvCache::ring_first() const {
+  int64_t first = 0;
+  for (const Layer& layer : layers_) first = std::max(first, layer.first_page * kv_page_positions);
+  return first;
+}
+
+uint64_t KvCache::saved_bytes() const {
+  uint64_t bytes = 0;
+  for (const Layer& layer : layers_) bytes += 2 * sizeof(int64_t) + layer.pages.size() * layer.page_bytes;
+  return bytes;
+}
+
+Result<void> KvCache::save(const std::function<Result<void>(std::span<const std::byte>)>& write) const {
+  for (const Layer& layer : layers_) {
+    const int64_t place[] = {layer.first_page, static_cast<int64_t>(layer.pages.size())};
+    LAPIDARY_CHECK(write(std::as_bytes(std::span(place))));
+    for (const KvPage* page : layer.pages) LAPIDARY_CHECK(write({page->data, page->bytes}));
+  }
+  return {};
+}
+
+Result<void> KvCache::restore(int64_t length, std::span<const std::byte> bytes, const std::string& where) {
+  clear();
+  const auto fill = [&]() -> Result<void> {
+    for (Layer& layer : layers_) {
+      int64_t place[2] = {};
+      if (length <= 0 || bytes.size() < sizeof(place)) return malformed(where, "another layer", "the end");
+      std::memcpy(place, bytes.data(), sizeof(place));
+      bytes = bytes.subspan(sizeof(place));
+      const int64_t end = (length + kv_page_positions - 1) / kv_page_positions;
+      if (place[0] < 0 || place[0] * kv_page_positions > first_visible(layer.window, length) || place[0] >= end ||
+          place[1] != end - place[0])
+        return malformed(where, "pages up to position " + std::to_string(length),
+                         std::to_string(place[1]) + " from page " + std::to_string(place[0]));
+      if (bytes.size() / layer.page_bytes < static_cast<uint64_t>(place[1]))
+        return malformed(where, std::to_string(place[1]) + " pages", "the end");
+      layer.first_page = place[0];
+      for (int64_t i = 0; i < place[1]; ++i) {
+        KvPage* page = pool_->take(layer.page_bytes);
+        if (page == nullptr) return fail(ErrorKind::out_of_memory, "KV cache", "no memory for a saved state's pages");
+        layer.pages.push_back(page);
+        std::memcpy(page->data, bytes.data(), layer.page_bytes);
+        bytes = bytes.subspan(layer.page_bytes);
+      }
+    }
+    if (!bytes.empty()) return malformed(where, "the end", std::to_string(bytes.size()) + " bytes more");
+    return {};
+  };
+  auto done = fill();
+  if (!done) {
+    clear();
+    return done;
+  }
+  length_ = length;
+  return {};
+}
+
+bool KvCache::truncate(int64_t length) {
+  if (!can_truncate(length)) return false;
   const int64_t pages_end = (length + kv_page_positions - 1) / kv_page_positions;
   for (Layer& layer : layers_)
     while (!layer.pages.empty() && layer.first_page + static_cast<int64_t>(layer.pages.size()) > pages_end) {

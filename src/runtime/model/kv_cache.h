@@ -6,7 +6,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -27,13 +31,15 @@ class KvPool {
   KvPool& operator=(const KvPool&) = delete;
   uint64_t bytes_in_use() const { return bytes_in_use_; }
   uint64_t bytes_peak() const { return bytes_peak_; }
+  // Gives the system back what nobody uses.
+  void trim();
 
  private:
   friend class KvCache;
   friend struct KvPage;
   struct KvPage* take(uint64_t bytes);
   void give_back(KvPage* page);
-  std::vector<KvPage*> free_;
+  std::map<uint64_t, std::vector<KvPage*>> free_;  // by size
   uint64_t bytes_in_use_ = 0, bytes_peak_ = 0;
 };
 
@@ -42,7 +48,10 @@ struct KvDemand {
   uint64_t full_page_bytes = 0;     // one page of every full layer: grows with the context
   uint64_t sliding_page_bytes = 0;  // one page of every sliding layer
   int64_t ring_pages = 0;           // pages a sliding layer holds at most: window + the longest chunk
+  int64_t window_pages = 0;         // of those, what a fork needs to go on from
   uint64_t at(int64_t context) const;
+  // What a fork keeps alive at most once the sequence has gone on: its rings and the page it ended in.
+  uint64_t checkpoint_bytes(int64_t context) const;
 };
 KvDemand kv_demand(const ModelConfig& config, KvType type, int64_t chunk_max);
 
@@ -76,6 +85,19 @@ class KvCache {
   // Forgets positions from `length` on. False, and nothing changes, if a sliding layer has already dropped positions
   // that the window before `length` needs.
   bool truncate(int64_t length);
+  bool can_truncate(int64_t length) const;
+
+  // Every page it holds, shared or not: what names it, and its size.
+  void visit_pages(const std::function<void(const void* page, uint64_t bytes)>& visit) const;
+
+  // As bytes, in the machine's order: for each layer the first page's number and how many follow, then the pages.
+  uint64_t saved_bytes() const;
+  Result<void> save(const std::function<Result<void>(std::span<const std::byte>)>& write) const;
+  // The other way round, `length` positions, into a cache that holds nothing. Layers, sizes and places of pages have to
+  // be what this model and length ask for; what is in the pages is not looked at. On an error it holds nothing still.
+  Result<void> restore(int64_t length, std::span<const std::byte> bytes, const std::string& where);
+  // The first position that every layer still holds.
+  int64_t ring_first() const;
 
   // A second sequence that begins like this one. Pages are shared until one of the two writes into them.
   KvCache fork() const;

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
+
 #include "tensor/dequantize.h"
 
 namespace lapidary {
@@ -92,6 +94,27 @@ TEST_CASE("pitfall 15: a fork is a checkpoint of the ring; writing on does not d
   for (int64_t p = 0; p < 150; ++p) CHECK(key_at(copy, 1, p) == static_cast<float>(p));
   CHECK(key_at(copy, 0, 150) == 150.25F);
   CHECK(key_at(cache, 1, 150) == 150.5F);
+}
+
+TEST_CASE("pages can be counted, each once, and free ones given back") {
+  const ModelConfig config = two_layers();
+  KvPool pool;
+  KvCache cache(config, pool, KvType::f32);
+  fill(cache, 150, 0);
+  const KvCache copy = cache.fork();
+  std::map<const void*, uint64_t> pages;
+  for (const KvCache* each : {static_cast<const KvCache*>(&cache), &copy})
+    each->visit_pages([&](const void* page, uint64_t bytes) { pages[page] = bytes; });
+  uint64_t sum = 0;
+  for (const auto& [page, bytes] : pages) sum += bytes;
+  CHECK(pages.size() == 6);
+  CHECK(sum == pool.bytes_in_use());
+  CHECK(cache.can_truncate(149));
+  CHECK_FALSE(cache.can_truncate(151));
+  cache.clear();
+  pool.trim();
+  CHECK(key_at(copy, 0, 149) == 149.0F);
+  CHECK(pool.bytes_in_use() == sum);
 }
 
 TEST_CASE("truncate: back within the window, refused beyond it") {

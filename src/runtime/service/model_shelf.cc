@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <map>
 
@@ -86,14 +87,15 @@ Result<std::unique_ptr<ModelShelf>> ModelShelf::create(const ServiceOptions& opt
   shelf->any_model_ = options.any_model;
   LAPIDARY_TRY(const Kernels* kernels, select_kernels(options.kernels));
   shelf->kv_type_ = options.kv.value_or(kernels->quantize_row == nullptr ? KvType::f32 : KvType::f16);
-  const uint64_t available =
+  const uint64_t available = shelf->memory_bytes_ =
       options.memory_limit_bytes > 0 ? options.memory_limit_bytes : memory_state().available_bytes;
   shelf->prefix_cache_bytes_ = options.prefix_cache_bytes > 0 ? options.prefix_cache_bytes : available / 8;
 
+  std::vector<std::shared_ptr<const LoadedModel>> opened_models;
   for (const ModelSource& source : options.models) {
     auto model = std::make_unique<Model>();
     model->source = source;
-    LAPIDARY_TRY(const auto opened, LoadedModel::open(source.path, source.projector));
+    LAPIDARY_TRY(const std::shared_ptr<const LoadedModel> opened, LoadedModel::open(source.path, source.projector));
     const ModelConfig& config = opened->config();
     ModelInfo& info = model->info;
     info.name = source.name.empty() ? without_ending(own_name(source.path)) : source.name;
@@ -111,17 +113,41 @@ Result<std::unique_ptr<ModelShelf>> ModelShelf::create(const ServiceOptions& opt
     info.thinks = format == ChatFormat::gemma4;
     info.calls_tools = format == ChatFormat::gemma4;
     info.sampler = advised(config.generation);
-    info.context = options.context > 0 ? std::min(options.context, config.context_max)
-                                       : context_that_fits(config, info.file_bytes, shelf->kv_type_, options.slots,
-                                                           available, shelf->prefix_cache_bytes_);
     model->names = {info.name, own_name(source.path), without_ending(own_name(source.path))};
     for (const auto& other : shelf->models_)
       if (other->info.name == info.name)
         return fail(ErrorKind::wrong_use, source.path,
                     fmt::format("another model ({}) is called {} already", other->source.path, info.name));
     shelf->models_.push_back(std::move(model));
+    opened_models.push_back(opened);
   }
+  shelf->choose_contexts(options, opened_models);
   return shelf;
+}
+
+// Contexts that nobody named: what lets all models stay side by side, each with the same share of what their weights
+// leave; or, where that would be too little, the largest that each model can have alone.
+void ModelShelf::choose_contexts(const ServiceOptions& options,
+                                 const std::vector<std::shared_ptr<const LoadedModel>>& opened) {
+  constexpr int64_t useful = 8192;
+  uint64_t together = 0;
+  for (const auto& model : opened) {
+    const MemoryPlan plan = plan_memory(model->config(), model->file_bytes(), kv_type_, 0);
+    together += plan.weights_bytes + plan.working_bytes + prefix_cache_bytes_;
+  }
+  const uint64_t share = memory_bytes_ > together ? (memory_bytes_ - together) / opened.size() : 0;
+  const auto context_of = [&](const LoadedModel& model, bool beside_others) {
+    const MemoryPlan plan = plan_memory(model.config(), model.file_bytes(), kv_type_, 0);
+    const uint64_t own = plan.weights_bytes + plan.working_bytes + prefix_cache_bytes_ + share;
+    return context_that_fits(model.config(), model.file_bytes(), kv_type_, options.slots,
+                             beside_others ? own : memory_bytes_, prefix_cache_bytes_);
+  };
+  const bool side_by_side = std::ranges::all_of(opened, [&](const auto& model) {
+    return context_of(*model, true) >= std::min(useful, model->config().context_max);
+  });
+  for (size_t i = 0; i < opened.size(); ++i)
+    models_[i]->info.context = options.context > 0 ? std::min(options.context, opened[i]->config().context_max)
+                                                   : context_of(*opened[i], side_by_side);
 }
 
 Result<size_t> ModelShelf::find(const std::string& name) const {
@@ -140,6 +166,7 @@ Result<size_t> ModelShelf::find(const std::string& name) const {
 Result<std::shared_ptr<const LoadedModel>> ModelShelf::open(size_t index) {
   Model& model = *models_[index];
   const std::scoped_lock lock(model.mutex);
+  model.opened_seconds = monotonic_seconds();
   if (model.opened == nullptr) {
     LAPIDARY_TRY(model.opened, LoadedModel::open(model.source.path, model.source.projector));
   }
@@ -150,6 +177,31 @@ void ModelShelf::close(size_t index) {
   Model& model = *models_[index];
   const std::scoped_lock lock(model.mutex);
   model.opened.reset();
+}
+
+void ModelShelf::close_unused(double seconds) {
+  for (const auto& model : models_) {
+    const std::scoped_lock lock(model->mutex);
+    if (!model->loaded && monotonic_seconds() > model->opened_seconds + seconds) model->opened.reset();
+  }
+}
+
+ModelInfo ModelShelf::info_now(size_t index) {
+  Model& model = *models_[index];
+  ModelInfo info = model.info;
+  const std::scoped_lock lock(model.mutex);
+  info.loaded = model.loaded;
+  info.memory_bytes = model.memory_bytes;
+  info.expires_seconds = std::isinf(model.expires_at) ? -1 : std::max(0.0, model.expires_at - monotonic_seconds());
+  return info;
+}
+
+void ModelShelf::set_loaded(size_t index, bool loaded, double expires_at, uint64_t memory_bytes) {
+  Model& model = *models_[index];
+  const std::scoped_lock lock(model.mutex);
+  model.loaded = loaded;
+  model.expires_at = expires_at;
+  model.memory_bytes = memory_bytes;
 }
 
 }  // namespace lapidary

@@ -26,10 +26,18 @@ class ModelShelf {
 
   Result<std::shared_ptr<const LoadedModel>> open(size_t model);
   void close(size_t model);  // the mapping goes when its last user has gone
+  // Closes what nobody has asked for since `seconds`, but for loaded models.
+  void close_unused(double seconds);
 
-  // Never changes after create(), but for loaded, expires_seconds and memory_bytes, which the service keeps.
+  // What does not change: everything but loaded, expires_seconds and memory_bytes.
   const ModelInfo& info(size_t model) const { return models_[model]->info; }
+  // With those as they are now.
+  ModelInfo info_now(size_t model);
+  // `expires_at`: on the monotonic clock; infinite: never.
+  void set_loaded(size_t model, bool loaded, double expires_at, uint64_t memory_bytes);
+
   KvType kv_type() const { return kv_type_; }
+  uint64_t memory_bytes() const { return memory_bytes_; }  // that models may take together
   uint64_t prefix_cache_bytes() const { return prefix_cache_bytes_; }
 
  private:
@@ -37,14 +45,19 @@ class ModelShelf {
     ModelSource source;
     ModelInfo info;
     std::vector<std::string> names;
-    std::mutex mutex;
+    std::mutex mutex;  // guards what follows
     std::shared_ptr<const LoadedModel> opened;
+    double opened_seconds = 0;  // when it was last asked for
+    bool loaded = false;
+    double expires_at = 0;
+    uint64_t memory_bytes = 0;
   };
   ModelShelf() = default;
+  void choose_contexts(const ServiceOptions& options, const std::vector<std::shared_ptr<const LoadedModel>>& opened);
   std::vector<std::unique_ptr<Model>> models_;
   bool any_model_ = false;
   KvType kv_type_ = KvType::f16;
-  uint64_t prefix_cache_bytes_ = 0;
+  uint64_t prefix_cache_bytes_ = 0, memory_bytes_ = 0;
 };
 
 }  // namespace lapidary

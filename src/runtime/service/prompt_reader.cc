@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
+
+#include "base/sha256.h"
 
 namespace lapidary {
 namespace {
@@ -45,6 +48,17 @@ Result<void> check_ids(const std::vector<int32_t>& ids, const LoadedModel& model
   return {};
 }
 
+// Of what is embedded, so that it does not matter how a picture was stored.
+uint64_t content_hash(const DecodedMedium& medium) {
+  Sha256 hash;
+  hash.add_value(medium.event.kind);
+  hash.add_value(medium.patches.grid.columns);
+  hash.add_value(medium.patches.grid.rows);
+  hash.add_values(std::span<const uint8_t>(medium.patches.values));
+  hash.add_values(std::span<const float>(medium.sound.samples));
+  return hash.finish_64() | 1;
+}
+
 }  // namespace
 
 Result<ReadPrompt> read_prompt(const GenerateRequest& request, const LoadedModel& model, int64_t context) {
@@ -82,6 +96,8 @@ Result<ReadPrompt> read_prompt(const GenerateRequest& request, const LoadedModel
   if (context > 0 && read.tokens() > context)
     return fail(ErrorKind::limit, "prompt",
                 fmt::format("it is {} tokens long, but the context holds {}", read.tokens(), context));
+  for (const DecodedPrompt::Medium& medium : read.decoded.media)
+    read.media_hashes.push_back(content_hash(*medium.decoded));
   return read;
 }
 

@@ -14,6 +14,7 @@ namespace lapidary {
 
 struct ReadPrompt {
   DecodedPrompt decoded;
+  std::vector<uint64_t> media_hashes;  // of what the model is shown, for each of decoded.media; never 0
   ChatFormat format = ChatFormat::none;
   bool inside_thought = false;
   int64_t dropped_messages = 0;

@@ -99,6 +99,7 @@ struct ServiceOptions {
   int64_t context = 0;              // of each slot; 0: the largest that the memory bears, at most the model's
   int32_t slots = 4;                // sequences that are computed at the same time
   int32_t queue_max = 64;           // requests that wait; one more is refused (ErrorKind::limit, "busy")
+  double ageing_seconds = 30;       // a background request that has waited so long for a slot counts as interactive
   double keep_alive_seconds = 300;  // an unused model leaves after it; < 0: never
   uint64_t prefix_cache_bytes = 0;  // RAM for prefixes beyond the slots; 0: an eighth of what is free
   std::string cache_folder;         // "" : no disk cache
@@ -107,6 +108,8 @@ struct ServiceOptions {
   std::optional<std::string> kernels;
   std::optional<KvType> kv;
   uint64_t memory_limit_bytes = 0;  // 0: what the machine has free
+  // What happens beside requests, for a log: a model was loaded, left and why. Called on the engine's thread.
+  std::function<void(const std::string&)> notice = {};
 };
 
 struct ModelInfo {
@@ -129,6 +132,7 @@ struct ServiceState {
   uint64_t prompt_tokens = 0, reused_tokens = 0, reply_tokens = 0;
   double prompt_seconds = 0, reply_seconds = 0;
   uint64_t prefix_cache_bytes = 0, prefix_cache_entries = 0, kv_bytes = 0;
+  uint64_t disk_cache_bytes = 0, disk_cache_files = 0;
   struct Slot {
     bool busy = false;
     RequestClass request_class = RequestClass::interactive;

@@ -12,7 +12,9 @@
 
 #include "base/json.h"
 #include "base/mapped_file.h"
-#include "chat/turn.h"
+#include "chat/turn_steps.h"
+#include "engine/engine.h"
+#include "service/log_probability.h"
 #include "service/service.h"
 
 namespace lapidary::service_test {
@@ -23,7 +25,7 @@ class Client {
   GenerateSink sink() {
     return [this](GenerateEvent&& event) {
       const std::scoped_lock lock(mutex_);
-      CHECK_FALSE(ended_);
+      late_event_ = late_event_ || ended_;
       ended_ = std::holds_alternative<UsageEvent>(event) || std::holds_alternative<Error>(event);
       events_.push_back(std::move(event));
       changed_.notify_all();
@@ -32,11 +34,16 @@ class Client {
   void wait() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return ended_; });
+    REQUIRE_FALSE(late_event_);
   }
   template <typename Condition>
   void wait_for(const Condition& condition) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return ended_ || condition(events_); });
+  }
+  bool ended() {
+    const std::scoped_lock lock(mutex_);
+    return ended_;
   }
   template <typename Event>
   const Event* find() const {
@@ -63,7 +70,7 @@ class Client {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<GenerateEvent> events_;
-  bool ended_ = false;
+  bool ended_ = false, late_event_ = false;
 };
 
 // Gives every medium of the conversation its bytes, read from `folder`.
@@ -121,6 +128,63 @@ inline std::vector<Sample> samples() {
     all.push_back(std::move(sample));
   }
   return all;
+}
+
+// A request computed alone, by a session of its own, from nothing: what the service has to give.
+struct Alone {
+  std::vector<int32_t> reply_ids;
+  std::vector<TokenEvent> tokens;  // with the five best: so much that equal ones mean equal bits
+  StopReason reason = StopReason::length;
+};
+
+inline std::unique_ptr<Engine> spark_engine() {
+  EngineOptions options;
+  options.threads = 2;
+  return std::move(Engine::create(std::move(LoadedModel::open("models/spark").value()), options).value());
+}
+
+inline Alone alone(Engine& engine, const GenerateRequest& request, int64_t context = 2048) {
+  const Tokenizer& tokenizer = engine.model().tokenizer();
+  const ChatFormat format = turn_format(request.options, tokenizer, "").value();
+  const Prompt rendered = turn_prompt(request.conversation, request.text, format, tokenizer).value();
+  const TokenizedPrompt prompt = prepare_prompt(rendered, "", engine, request.options.image_tokens, {}).value();
+  Session session(engine, context);
+  REQUIRE(session.set_prompt(prompt).has_value());
+  TurnOptions options = request.options;
+  const auto& suppress = engine.config().generation.suppress_tokens;
+  options.sampler.suppress.insert(options.sampler.suppress.end(), suppress.begin(), suppress.end());
+  ReplyGeneration reply(tokenizer, engine.config(), options, format, ends_in_thought(rendered), [](TurnEvent&&) {});
+  Alone result;
+  while (reply.wants_token()) {
+    const int32_t token = reply.next(session.logits()).value();
+    result.tokens.push_back(token_event(session.logits(), token, 5, tokenizer));
+    if (!reply.stopped() && session.length() >= session.context()) reply.stop(StopReason::context);
+    if (reply.wants_token()) REQUIRE(session.append(token).has_value());
+  }
+  reply.finish();
+  result.reply_ids = reply.usage().reply_ids;
+  result.reason = reply.usage().reason;
+  return result;
+}
+
+inline bool same(const TokenProbability& a, const TokenProbability& b) {
+  return a.token == b.token && a.bytes == b.bytes && a.log_probability == b.log_probability;
+}
+
+// Whether the client was given exactly this, or the beginning of it; the request had top_logprobs = 5.
+inline bool same_bits(const Client& client, const Alone& expected, bool beginning = false) {
+  size_t count = 0;
+  for (const GenerateEvent& event : client.events())
+    if (const auto* token = std::get_if<TokenEvent>(&event)) {
+      if (count >= expected.tokens.size()) return false;
+      const TokenEvent& other = expected.tokens[count++];
+      if (!same(token->chosen, other.chosen) || token->best.size() != other.best.size()) return false;
+      for (size_t i = 0; i < token->best.size(); ++i)
+        if (!same(token->best[i], other.best[i])) return false;
+    }
+  const auto* usage = client.find<UsageEvent>();
+  return beginning || (count == expected.tokens.size() && usage != nullptr && usage->reason == expected.reason &&
+                       usage->reply_ids == expected.reply_ids);
 }
 
 inline ServiceOptions spark_options() {
