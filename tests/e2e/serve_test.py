@@ -2,6 +2,7 @@
 import base64
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -101,6 +102,75 @@ class Answers(unittest.TestCase):
         sound = {"type": "input_audio", "input_audio": {"data": sample("train.wav"), "format": "wav"}}
         ask = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Transcribe the audio."}, sound]}], "temperature": 0}
         self.assertEqual(self.server.post(CHAT, ask)["choices"][0]["message"]["content"], "The train to Berlin leaves at four thirty.")
+
+    def test_other_dialects_have_their_own_errors(self):
+        self.assertEqual(self.refused(400, "/v1/messages", {"model": "spark"})["type"], "error")
+        self.assertEqual(self.refused(404, "/v1beta/models/x:generateContent", {"contents": []})["error"]["status"], "NOT_FOUND")
+        self.assertIsInstance(self.refused(404, "/api/chat", {"model": "x", "messages": [1]})["error"], str)
+        self.assertEqual(self.refused(400, "/completion", {})["error"]["code"], 400)
+        self.refused(501, "/api/embed", {}, "embeddings")
+        self.refused(501, "/v1beta/models/spark:embedContent", {}, "UNIMPLEMENTED")
+
+    def test_ollama_root(self):
+        self.assertEqual(self.server.ask("GET", "/")[2], b"Ollama is running")
+        self.assertEqual(self.server.ask("HEAD", "/")[::2], (200, b""))
+        self.assertRegex(self.server.ask("GET", "/api/version")[2]["version"], r"^\d+\.\d+")
+
+    def test_llama_server(self):
+        tokens = self.server.post("/tokenize", {"content": "Who are you?"})["tokens"]
+        self.assertEqual(self.server.post("/detokenize", {"tokens": tokens})["content"], "Who are you?")
+        self.assertIn("<|turn>user\nWho are you?", self.server.post("/apply-template", {"messages": WHO["messages"]})["prompt"])
+        prompt = self.server.post("/apply-template", {"messages": WHO["messages"]})["prompt"]
+        ids = self.server.post("/tokenize", {"content": prompt})["tokens"]
+        reply = self.server.post("/completion", {"prompt": ids, "temperature": 0, "n_predict": 50, "return_tokens": True})
+        self.assertIn("I am Spark", reply["content"])
+        self.assertEqual(len(reply["tokens"]), reply["tokens_predicted"])
+        self.assertTrue(self.server.ask("GET", "/props")[2]["modalities"]["vision"])
+        self.assertIn("is_processing", self.server.ask("GET", "/slots")[2][0])
+
+    def test_every_route_of_the_description_answers(self):
+        described = self.server.ask("GET", "/openapi.json")[2]
+        for path, operations in described["paths"].items():
+            for method, operation in operations.items():
+                for body in ({}, None, "[", {"model": "spark", "messages": 5, "contents": 5, "input": 5, "prompt": {}, "content": 5, "tokens": {}}):
+                    status, _, reply = self.server.ask(method.upper(), path.replace("{id}", "x"), body, key=self.server.key_of("admin"))
+                    known = status in (200, 501) or 400 <= status < 500
+                    self.assertTrue(known, f"{method} {path}: {status} {reply}")
+                    self.assertEqual(status == 501, "501" in operation["responses"], f"{method} {path}: {status}")
+
+    def transcribe(self, path="/v1/audio/transcriptions", sound="train.wav", **fields):
+        with open(f"{SPARK}/samples/{sound}", "rb") as f:
+            data = f.read()
+        parts = [f'--X\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields.items()]
+        parts.append(b'--X\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + data + b"\r\n--X--\r\n")
+        return self.server.ask("POST", path, b"".join(parts), headers={"Content-Type": "multipart/form-data; boundary=X"})
+
+    def test_transcriptions(self):
+        words = "The train to Berlin leaves at four thirty."
+        self.assertEqual(self.transcribe()[2]["text"], words)
+        self.assertEqual(self.transcribe(response_format="text")[2].decode(), words + "\n")
+        self.assertRegex(self.transcribe(response_format="srt")[2].decode(), r"^1\n00:00:00,000 --> 00:00:0\d,\d{3}\nThe train")
+        self.assertRegex(self.transcribe(response_format="vtt")[2].decode(), r"^WEBVTT\n\n00:00:00\.000 --> ")
+        verbose = self.transcribe(response_format="verbose_json")[2]
+        self.assertEqual((verbose["text"], verbose["segments"][0]["text"]), (words, words))
+        self.assertIn(b"transcript.text.done", self.transcribe(stream="true")[2])
+        status, _, reply = self.transcribe(**{"timestamp_granularities[]": "word"})
+        self.assertEqual(status, 400)
+        self.assertIn("word", reply["error"]["message"])
+        self.assertEqual(self.transcribe(sound="text.png")[0], 400)
+        self.assertEqual(self.transcribe(path="/v1/audio/translations")[0], 200)
+
+    def test_responses_in_the_background(self):
+        begun = self.server.post("/v1/responses", {"input": "Who are you?", "background": True, "temperature": 0})
+        self.assertEqual(begun["status"], "in_progress")
+        end = time.monotonic() + 30
+        while (now := self.server.ask("GET", f"/v1/responses/{begun['id']}")[2])["status"] == "in_progress":
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.05)
+        self.assertEqual(now["status"], "completed")
+        self.assertIn("I am Spark", now["output"][0]["content"][0]["text"])
+        items = self.server.ask("GET", f"/v1/responses/{begun['id']}/input_items")[2]["data"]
+        self.assertEqual(items[0]["content"][0]["text"], "Who are you?")
 
     def test_limits_of_a_reply(self):
         choice = self.server.post(CHAT, {**WHO, "max_completion_tokens": 2})["choices"][0]
@@ -235,6 +305,13 @@ class Doors(unittest.TestCase):
         self.assertEqual(self.server.ask("GET", f"/v1/models?key={self.server.key}", key=None)[0], 401)
         both = {"x-api-key": self.server.key_of("admin")}
         self.assertEqual(self.server.ask("GET", "/lapidary/keys", headers=both)[0], 401)
+
+    def test_advisory_24_no_program_is_ever_started(self):
+        starts = re.compile(r"\b(system|popen|execl\w*|execv\w*|vfork|posix_spawn\w*|wordexp)\s*\(")
+        for folder, _, names in os.walk("src"):
+            for name in names:
+                with open(os.path.join(folder, name), encoding="utf-8") as f:
+                    self.assertIsNone(starts.search(f.read()), f"{folder}/{name}")
 
     def test_advisory_23_any_authorization_is_only_compared(self):
         for value in ("Bearer ' OR '1'='1", "Bearer ", "Basic YTpi", "Bearer " + "a" * 20000, "Bearer \xff\xfe", "Bearer lap-%00", "bearer"):
@@ -381,6 +458,12 @@ class Streams(unittest.TestCase):
                 pass
             raise EOFError
         self.assertLess(time.monotonic() - begin, 1.5)
+
+    def test_a_background_response_can_be_cancelled(self):
+        begun = self.server.post("/v1/responses", {"input": "Go on.", "background": True, "max_output_tokens": 5000})
+        self.assertEqual(self.server.post(f"/v1/responses/{begun['id']}/cancel", {})["status"], "cancelled")
+        self.wait_idle()
+        self.assertEqual(self.server.ask("GET", f"/v1/responses/{begun['id']}")[2]["status"], "cancelled")
 
     def test_sigterm_drains(self):
         connection, reply = self.open_stream()

@@ -79,6 +79,7 @@ std::string block_to_paste(const ServeOptions& options, uint16_t port, const Key
 
 Result<ExitStatus> serve(const ServeOptions& options, Console& console) {
   LAPIDARY_TRY(ServiceOptions wanted, service_options(options));
+  wanted.notice = [&console](const std::string& message) { console.remark(message); };
   LAPIDARY_TRY(const auto keys, KeyStore::open(options.key_file.empty() ? KeyStore::default_path() : options.key_file));
   LAPIDARY_TRY(const auto service, Service::start(std::move(wanted)));
   ServeAppOptions app_options;

@@ -111,7 +111,7 @@ TEST_CASE("numbers are checked") {
 
 TEST_CASE("every verb has a help text with an example, and the program has a version") {
   for (const char* verb :
-       {"run", "show", "tokenize", "render", "logits", "perplexity", "bench", "quantize", "doctor"}) {
+       {"run", "show", "tokenize", "render", "logits", "perplexity", "bench", "quantize", "serve", "doctor"}) {
     CAPTURE(verb);
     const auto command = parse({verb, "--help"});
     REQUIRE(command.has_value());
@@ -122,6 +122,24 @@ TEST_CASE("every verb has a help text with an example, and the program has a ver
   CHECK(std::get<TextToPrint>(parse({"--help"}).value()).text.find("Examples:") != std::string::npos);
   CHECK(refusal({}) == ErrorKind::wrong_use);
   CHECK(refusal({"dance"}) == ErrorKind::wrong_use);
+}
+
+TEST_CASE("serve: models, names for them, sizes") {
+  const auto command =
+      parse({"serve", "model.gguf", "folder", "--alias", "small=dir/model.gguf", "--port", "0", "--keep-alive", "-1",
+             "--cache-disk", "8G", "--origin", "http://a", "--no-key-on-loopback"});
+  REQUIRE(command.has_value());
+  const auto& options = std::get<ServeOptions>(*command);
+  CHECK(options.models == std::vector<std::string>{"model.gguf", "folder"});
+  CHECK(options.aliases == std::vector<std::string>{"small=dir/model.gguf"});
+  CHECK(options.port == 0);
+  CHECK(options.keep_alive_seconds == -1);
+  CHECK(options.cache_disk_bytes == uint64_t{8} << 30);
+  CHECK(options.no_key_on_loopback);
+  CHECK(refusal({"serve", "nowhere"}) == ErrorKind::not_found);
+  CHECK(refusal({"serve", "--port", "65536"}) == ErrorKind::wrong_use);
+  CHECK(refusal({"serve", "--slots", "0"}) == ErrorKind::wrong_use);
+  CHECK(refusal({"serve", "--cache-disk", "much"}) == ErrorKind::wrong_use);
 }
 
 TEST_CASE("the other verbs") {

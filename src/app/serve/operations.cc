@@ -23,7 +23,43 @@ class Metrics {
   std::string text_;
 };
 
-OrderedJson schema_of_body() { return {{"type", "object"}, {"additionalProperties", true}}; }
+// What a body has to have; everything else is optional, and told in docs/api.md.
+struct BodySchema {
+  const char* pattern;
+  const char* required;  // name and type of the members that have to be there
+};
+constexpr BodySchema body_schemas[] = {
+    {"/v1/chat/completions", R"({"messages": "array"})"},
+    {"/v1/completions", R"({"prompt": "string"})"},
+    {"/v1/responses", R"({"input": "string"})"},
+    {"/v1/messages", R"({"model": "string", "max_tokens": "integer", "messages": "array"})"},
+    {"/v1/messages/count_tokens", R"({"model": "string", "messages": "array"})"},
+    {"/api/chat", R"({"model": "string", "messages": "array"})"},
+    {"/api/generate", R"({"model": "string", "prompt": "string"})"},
+    {"/api/show", R"({"model": "string"})"},
+    {"/v1beta/models/{}:generateContent", R"({"contents": "array"})"},
+    {"/v1beta/models/{}:streamGenerateContent", R"({"contents": "array"})"},
+    {"/v1beta/models/{}:countTokens", R"({"contents": "array"})"},
+    {"/completion", R"({"prompt": "string"})"},
+    {"/tokenize", R"({"content": "string"})"},
+    {"/detokenize", R"({"tokens": "array"})"},
+    {"/apply-template", R"({"messages": "array"})"},
+    {"/lapidary/keys", R"({"id": "string"})"},
+};
+
+OrderedJson schema_of_body(const char* pattern) {
+  OrderedJson schema = {{"type", "object"}};
+  for (const BodySchema& known : body_schemas) {
+    if (std::strcmp(known.pattern, pattern) != 0) continue;
+    const auto members = parse_ordered_json(known.required, pattern);
+    if (!members) return schema;
+    for (const auto& [name, type] : members->items()) {
+      schema["properties"][name] = {{"type", type}};
+      schema["required"].push_back(name);
+    }
+  }
+  return schema;
+}
 
 OrderedJson operation_json(const Route& route) {
   const OrderedJson any = {{"application/json", {{"schema", OrderedJson::object()}}}};
@@ -33,7 +69,7 @@ OrderedJson operation_json(const Route& route) {
         OrderedJson::array({{{"name", "id"}, {"in", "path"}, {"required", true}, {"schema", {{"type", "string"}}}}});
   if (std::strcmp(route.method, "POST") == 0)
     operation["requestBody"] = {{"required", true},
-                                {"content", {{"application/json", {{"schema", schema_of_body()}}}}}};
+                                {"content", {{"application/json", {{"schema", schema_of_body(route.pattern)}}}}}};
   OrderedJson responses = OrderedJson::object();
   if (route.handler != handle_not_there_yet) responses["200"] = {{"description", "Done"}};
   if (route.handler == handle_not_there_yet) responses["501"] = {{"description", "Not available"}, {"content", any}};
@@ -79,6 +115,8 @@ void handle_metrics(Context& context, const std::shared_ptr<Exchange>& exchange)
   metrics.add("reply_seconds_total", "counter", "Spent generating", state.reply_seconds);
   metrics.add("prefix_cache_bytes", "gauge", "Memory of the prefix cache", state.prefix_cache_bytes);
   metrics.add("prefix_cache_entries", "gauge", "Prefixes in the cache", state.prefix_cache_entries);
+  metrics.add("disk_cache_bytes", "gauge", "Of the prefix cache on disk", state.disk_cache_bytes);
+  metrics.add("disk_cache_files", "gauge", "Prefixes on disk", state.disk_cache_files);
   metrics.add("kv_bytes", "gauge", "Memory of keys and values", state.kv_bytes);
   metrics.add("resident_bytes", "gauge", "Memory of the process", resident_bytes_now());
   HttpReply reply;
