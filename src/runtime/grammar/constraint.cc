@@ -44,7 +44,7 @@ Result<std::shared_ptr<const Grammar>> Grammar::from_schema(std::string_view sch
                                                             const GrammarOptions& options) {
   auto parts = std::make_unique<Parts>();
   LAPIDARY_TRY(parts->program, grammar::compile_schema(schema, where));
-  if (options.white_space == WhiteSpace::none) parts->syntax.blanks_max = 0;
+  if (options.white_space == WhiteSpace::none) parts->syntax.indent_max = 0;
   parts->cache = std::make_shared<grammar::StringMaskCache>(grammar::StringText::quoted);
   return make(std::move(parts));
 }
