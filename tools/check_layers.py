@@ -23,10 +23,11 @@ ALLOWED = {
     "runtime/media": ["base"],
     "runtime/model": ["base", "runtime/tensor", "runtime/formats", "runtime/kernels", "runtime/media"],
     "runtime/engine": ["base", "runtime/formats", "runtime/kernels", "runtime/media", "runtime/model", "runtime/tokenizer"],
+    "runtime/bench": ["base", "runtime/engine"],
     "runtime/chat": ["base", "runtime/engine", "runtime/grammar", "runtime/media", "runtime/tokenizer"],
     "runtime/service": ["base", "runtime/chat", "runtime/engine", "runtime/tensor", "runtime/tokenizer"],
-    "app/cli": ["base", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/grammar", "runtime/kernels", "runtime/tensor",
-                "runtime/tokenizer"],
+    "app/cli": ["base", "runtime/bench", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/grammar", "runtime/kernels",
+                "runtime/tensor", "runtime/tokenizer"],
 }
 # headers that one folder wraps for all the others, and those that none may include
 WRAPPED = {

@@ -44,5 +44,9 @@ std::optional<std::string> environment(const char* name);
 std::string program_folder();
 
 double monotonic_seconds();
+double process_cpu_seconds();  // of all threads, user and system
+
+// Binds the calling thread to the index-th of the processors that it may use (counted round). False: it stays free.
+bool pin_thread(int index);
 
 }  // namespace lapidary

@@ -20,7 +20,7 @@ Usage: lapidary VERB [OPTIONS]
   render [MODEL] CHAT     a conversation as the model gets it
   logits [MODEL]          logits and hidden states as .npy files
   perplexity [MODEL] FILE perplexity of a text; --against: two models compared
-  bench [MODEL]           what things cost; --grammar: constrained output on a file of schemas
+  bench [MODEL]           how fast it runs, beside what this machine could do
   doctor                  what this machine has, and which models fit
 
 MODEL is a GGUF file, a Hugging Face folder (safetensors), or nothing: Spark, the small model in the box.
@@ -59,6 +59,27 @@ T number_of(const std::string& name, const std::string& word, T min, T max) {
   return value;
 }
 
+// "0,2048", and where `ranges` "1-8" as well; "none" is an empty list.
+template <typename T>
+std::vector<T> numbers_of(const std::string& name, const std::string& word, T min, T max, bool ranges) {
+  constexpr size_t numbers_max = 64;
+  std::vector<T> numbers;
+  if (word == "none") return numbers;
+  for (size_t begin = 0; begin <= word.size();) {
+    const size_t end = std::min(word.find(',', begin), word.size());
+    const std::string part = word.substr(begin, end - begin);
+    const size_t dash = ranges ? part.find('-', 1) : std::string::npos;
+    const T first = number_of<T>(name, part.substr(0, dash), min, max);
+    const T last = dash == std::string::npos ? first : number_of<T>(name, part.substr(dash + 1), min, max);
+    if (last < first || static_cast<size_t>(last - first) >= numbers_max - numbers.size())
+      throw CLI::ValidationError(
+          name, fmt::format("expected at most {} numbers from low to high, found \"{}\"", numbers_max, word));
+    for (T number = first; number <= last; ++number) numbers.push_back(number);
+    begin = end + 1;
+  }
+  return numbers;
+}
+
 // The options of one verb.
 class Verb {
  public:
@@ -86,6 +107,17 @@ class Verb {
     app_.add_option_function<std::string>(
             names,
             [&target, names, min, max](const std::string& word) { target = number_of<T>(names, word, min, max); },
+            about)
+        ->type_name(value);
+  }
+  template <typename T>
+  void numbers(const char* name, std::vector<T>& target, T min, T max, bool ranges, const char* value,
+               const char* about) {
+    app_.add_option_function<std::string>(
+            name,
+            [&target, name, min, max, ranges](const std::string& word) {
+              target = numbers_of<T>(name, word, min, max, ranges);
+            },
             about)
         ->type_name(value);
   }
@@ -336,19 +368,34 @@ Result<Command> parse_perplexity(const std::vector<std::string>& words, const Fi
 }
 
 Result<Command> parse_bench(const std::vector<std::string>& words, const FileExists& exists) {
+  constexpr int64_t most = int64_t{1} << 24;
   BenchOptions options;
   std::optional<std::string> model;
-  Verb verb("bench", "What things cost. --grammar: how schemas compile, judge their instances and mask a vocabulary.",
-            "lapidary bench tokenizer.json --grammar maskbench.jsonl --json");
-  verb.word("MODEL", model, "GGUF file, Hugging Face folder or tokenizer.json; default: Spark");
-  verb.text("-m,--model", options.model.path, "MODEL", "the same");
+  Verb verb("bench",
+            "How fast a model runs, as fractions of what this machine's memory and cores can do. Medians, with minimum "
+            "and maximum.",
+            "lapidary bench model.gguf --depth 0,2048,8192 --verify 1-8");
+  add_model_word(verb, model);
+  verb.model(options.model);
+  verb.number("--pp", options.prefill_tokens, int64_t{0}, most, "N", "tokens of a prompt to read (512); 0: none");
+  verb.number("--tg", options.decode_tokens, int64_t{0}, most, "N", "tokens to write (64); 0: none");
+  verb.numbers("--depth", options.depths, int64_t{0}, most, false, "N,…",
+               "tokens that are there before (0,2048); above 4096 they are made up");
+  verb.numbers("--verify", options.verify_rows, int32_t{1}, int32_t{256}, true, "M-M|none",
+               "also calls with this many new tokens, as speculation makes them (1-8)");
+  verb.number("--verify-depth", options.verify_depth, int64_t{0}, most, "N", "tokens before those (512)");
+  verb.number("--reps", options.reps, int32_t{1}, int32_t{1000}, "N", "repetitions (3)");
   verb.text("--grammar", options.grammar_file, "F",
-            "lines of {\"name\", \"schema\", \"tests\": [{\"valid\", \"data\"}]}");
-  verb.text("--details", options.details_file, "F", "where to write what became of each schema, one a line");
+            "instead: schemas, a line {\"name\", \"schema\", \"tests\": [{\"valid\", \"data\"}]}; MODEL may be a "
+            "tokenizer.json");
+  verb.text("--details", options.details_file, "F", "with --grammar: where to write what became of each schema");
+  verb.engine(options.engine);
   verb.flag("--json", options.json, "as JSON");
   return finish<BenchOptions>(verb, words, options, [&](BenchOptions& bench) -> Result<void> {
     LAPIDARY_CHECK(set_model(bench.model, model, exists));
-    if (bench.grammar_file.empty()) return fail(ErrorKind::wrong_use, "bench", "give --grammar, a file of schemas");
+    if (bench.depths.empty()) return fail(ErrorKind::wrong_use, "--depth", "give at least one");
+    if (bench.prefill_tokens == 0 && bench.decode_tokens == 0 && bench.verify_rows.empty())
+      return fail(ErrorKind::wrong_use, "bench", "nothing is left to measure");
     return {};
   });
 }

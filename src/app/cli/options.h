@@ -93,6 +93,11 @@ struct PerplexityOptions {
 
 struct BenchOptions {
   ModelChoice model;
+  EngineChoice engine;
+  int64_t prefill_tokens = 512, decode_tokens = 64, verify_depth = 512;
+  std::vector<int64_t> depths = {0, 2048};
+  std::vector<int32_t> verify_rows = {1, 2, 3, 4, 5, 6, 7, 8};
+  int32_t reps = 3;
   std::string grammar_file, details_file;
   bool json = false;
 };

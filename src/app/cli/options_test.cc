@@ -110,7 +110,7 @@ TEST_CASE("numbers are checked") {
 }
 
 TEST_CASE("every verb has a help text with an example, and the program has a version") {
-  for (const char* verb : {"run", "show", "tokenize", "render", "logits", "perplexity", "doctor"}) {
+  for (const char* verb : {"run", "show", "tokenize", "render", "logits", "perplexity", "bench", "doctor"}) {
     CAPTURE(verb);
     const auto command = parse({verb, "--help"});
     REQUIRE(command.has_value());
@@ -143,6 +143,19 @@ TEST_CASE("the other verbs") {
   CHECK(refusal({"logits", "folder", "--ids", "a", "--text", "b", "--out", "o.npy"}) == ErrorKind::wrong_use);
   CHECK(refusal({"logits", "folder", "--ids", "a"}) == ErrorKind::wrong_use);
   CHECK(refusal({"logits", "folder", "--ids", "a", "--out", "o", "--image", "i"}) == ErrorKind::wrong_use);
+  const auto bench = std::get<BenchOptions>(
+      parse({"bench", "folder", "--depth", "0,8192", "--verify", "1-3,8", "--verify-depth", "64", "--tg", "0"}).value());
+  CHECK(bench.depths == std::vector<int64_t>{0, 8192});
+  CHECK(bench.verify_rows == std::vector<int32_t>{1, 2, 3, 8});
+  CHECK(bench.decode_tokens == 0);
+  CHECK(std::get<BenchOptions>(parse({"bench", "--verify", "none"}).value()).verify_rows.empty());
+  for (const char* wrong : {"3-1", "0-2", "1-", "-3", "1,,2", "1,2,", "1-200", "x"}) {
+    CAPTURE(wrong);
+    CHECK(refusal({"bench", "--verify", wrong}) == ErrorKind::wrong_use);
+  }
+  CHECK(refusal({"bench", "--depth", "0-4"}) == ErrorKind::wrong_use);
+  CHECK(refusal({"bench", "--depth", "none"}) == ErrorKind::wrong_use);
+  CHECK(refusal({"bench", "--pp", "0", "--tg", "0", "--verify", "none"}) == ErrorKind::wrong_use);
   CHECK(refusal({"show", "nowhere"}) == ErrorKind::not_found);
   CHECK(refusal({"run", "--raw", "--think", "x"}) == ErrorKind::wrong_use);
   CHECK(std::get<TokenizeOptions>(parse({"tokenize", "--decode", "--special"}).value()).decode);

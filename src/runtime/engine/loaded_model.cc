@@ -25,6 +25,13 @@ std::string projector_beside(const std::string& model_path) {
   return found.empty() ? "" : found.front();
 }
 
+// What goes wrong inside a GGUF file names a key or a tensor; this adds the file.
+template <typename T>
+Result<T> in_file(const std::string& path, Result<T> result) {
+  if (!result) return std::unexpected(std::move(result).error().in(path));
+  return result;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<LoadedModel>> LoadedModel::open(const std::string& path, const std::string& projector) {
@@ -47,20 +54,18 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::open(const std::string& path, 
       if (!model->projector_path_.empty()) {
         LAPIDARY_TRY(model->projector_, Gguf::open(model->projector_path_));
       }
-      const auto config = read_config(*model->gguf_, model->projector_ ? &*model->projector_ : nullptr);
+      auto config = read_config(*model->gguf_, model->projector_ ? &*model->projector_ : nullptr);
       if (!config && projector.empty() && model->projector_) {
         // A projector that only happens to lie there must not keep the model from loading as text.
         model->projector_.reset();
         model->projector_path_.clear();
-        LAPIDARY_TRY(model->config_, read_config(*model->gguf_, nullptr));
-      } else if (!config) {
-        return std::unexpected(config.error());
-      } else {
-        model->config_ = *config;
+        config = read_config(*model->gguf_, nullptr);
       }
+      LAPIDARY_TRY(model->config_, in_file(path, std::move(config)));
       LAPIDARY_TRY(model->weights_,
-                   bind_weights(*model->gguf_, model->projector_ ? &*model->projector_ : nullptr, model->config_));
-      LAPIDARY_TRY(model->tokenizer_, Tokenizer::from_gguf(*model->gguf_));
+                   in_file(path, bind_weights(*model->gguf_, model->projector_ ? &*model->projector_ : nullptr,
+                                              model->config_)));
+      LAPIDARY_TRY(model->tokenizer_, in_file(path, Tokenizer::from_gguf(*model->gguf_)));
       break;
     }
     case FileKind::gguf_mmproj:

@@ -22,7 +22,9 @@ MemoryPlan plan_memory(const ModelConfig& config, uint64_t file_bytes, KvType kv
   plan.weights_bytes = file_bytes;
   // The longest step is a chunk of text, or the block of a picture at its default size.
   const int64_t rows = std::max<int64_t>(chunk_rows, config.vision ? config.vision->default_soft_tokens : 0);
-  plan.kv_bytes = kv_demand(config, kv, rows).at(context);
+  // The sequence itself, and the rings of the checkpoint that a session may keep (what else it holds is shared).
+  const KvDemand demand = kv_demand(config, kv, rows);
+  plan.kv_bytes = demand.at(context) + demand.checkpoint_bytes(context);
   const auto vocabulary = static_cast<uint64_t>(config.vocabulary);
   plan.working_bytes = program_bytes + Decoder::working_bytes(config, rows) + vocabulary * sizeof(float) * 2 +
                        vocabulary * 300;  // tokenizer tables: pieces, merges and their index

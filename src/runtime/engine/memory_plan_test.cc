@@ -32,8 +32,17 @@ MemoryState available(uint64_t gigabytes) { return {gigabytes << 30, gigabytes <
 TEST_CASE("the 12B in Q4_0 with 32K context needs at most the file and 1.3 GB") {
   const MemoryPlan plan = plan_memory(twelve_billion(), file_bytes, KvType::f16, 32768);
   CHECK(plan.total_bytes() <= file_bytes + 1'300'000'000);
-  // 16,384 bytes a token on full layers, 327,680 in the rings (gemma4.md 1.6), before the chunk's share.
-  CHECK(plan.kv_bytes >= 32768ULL * 16384 + 1024ULL * 327680);
+  // 8,192 bytes a token on full layers, twice that with keys, 327,680 in the rings (gemma4.md 1.6), before the chunk's
+  // share and a checkpoint's rings.
+  constexpr uint64_t rings = 1024ULL * 327680;
+  CHECK(plan.kv_bytes >= 32768ULL * 8192 + 2 * rings);
+  CHECK(plan.kv_bytes <= 32768ULL * 8192 + 2.6 * rings);
+  CHECK(plan_memory(twelve_billion(), file_bytes, KvType::f16_keys, 32768).kv_bytes - plan.kv_bytes >= 32768ULL * 8192);
+}
+
+TEST_CASE("the 12B remembers 256K tokens in 2.7 GB, its checkpoint aside") {
+  const KvDemand demand = kv_demand(twelve_billion(), KvType::f16, 280);
+  CHECK(demand.at(262144) <= 2'700'000'000);
 }
 
 TEST_CASE("too little memory: refused with the context that fits, or with the size of a file that would") {

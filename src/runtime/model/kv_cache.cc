@@ -71,6 +71,11 @@ uint64_t KvDemand::at(int64_t context) const {
          sliding_page_bytes * static_cast<uint64_t>(std::min(pages, ring_pages));
 }
 
+uint64_t KvDemand::checkpoint_bytes(int64_t context) const {
+  const int64_t pages = (context + kv_page_positions - 1) / kv_page_positions;
+  return full_page_bytes + sliding_page_bytes * static_cast<uint64_t>(std::min(pages, window_pages));
+}
+
 KvDemand kv_demand(const ModelConfig& config, KvType type, int64_t chunk_max) {
   KvDemand demand;
   for (const LayerConfig& layer : config.layers) {
@@ -79,6 +84,7 @@ KvDemand kv_demand(const ModelConfig& config, KvType type, int64_t chunk_max) {
   }
   // Both ends of the range may lie inside a page.
   demand.ring_pages = (config.window + chunk_max) / kv_page_positions + 2;
+  demand.window_pages = config.window / kv_page_positions + 2;
   return demand;
 }
 

@@ -42,7 +42,10 @@ struct KvDemand {
   uint64_t full_page_bytes = 0;     // one page of every full layer: grows with the context
   uint64_t sliding_page_bytes = 0;  // one page of every sliding layer
   int64_t ring_pages = 0;           // pages a sliding layer holds at most: window + the longest chunk
+  int64_t window_pages = 0;         // of those, what a fork needs to go on from
   uint64_t at(int64_t context) const;
+  // What a fork keeps alive at most once the sequence has gone on: its rings and the page it ended in.
+  uint64_t checkpoint_bytes(int64_t context) const;
 };
 KvDemand kv_demand(const ModelConfig& config, KvType type, int64_t chunk_max);
 
