@@ -21,11 +21,10 @@ struct Grammar::Parts {
   std::optional<grammar::Dfa> automaton;
   std::optional<grammar::RuleNetwork> network;
   std::optional<grammar::ToolCalls> tools;
-  std::shared_ptr<grammar::StringMaskCache> cache;
 
   std::unique_ptr<grammar::Recognizer> recognizer() const {
-    if (program) return std::make_unique<grammar::JsonRecognizer>(*program, syntax, cache);
-    if (tools) return grammar::make_tool_recognizer(*tools, cache);
+    if (program) return std::make_unique<grammar::JsonRecognizer>(*program, syntax);
+    if (tools) return grammar::make_tool_recognizer(*tools);
     if (automaton) return grammar::make_text_recognizer(*automaton);
     return grammar::make_network_recognizer(*network);
   }
@@ -44,8 +43,7 @@ Result<std::shared_ptr<const Grammar>> Grammar::from_schema(std::string_view sch
                                                             const GrammarOptions& options) {
   auto parts = std::make_unique<Parts>();
   LAPIDARY_TRY(parts->program, grammar::compile_schema(schema, where));
-  if (options.white_space == WhiteSpace::none) parts->syntax.blanks_max = 0;
-  parts->cache = std::make_shared<grammar::StringMaskCache>(grammar::StringText::quoted);
+  if (options.white_space == WhiteSpace::none) parts->syntax.indent_max = 0;
   return make(std::move(parts));
 }
 
@@ -88,7 +86,6 @@ Result<std::shared_ptr<const Grammar>> Grammar::from_tools(std::span<const ToolD
     return fail(ErrorKind::wrong_use, "tools", "a call is required, but no tool is declared");
   auto parts = std::make_unique<Parts>();
   parts->tools = std::move(calls);
-  parts->cache = std::make_shared<grammar::StringMaskCache>(grammar::StringText::raw);
   return make(std::move(parts));
 }
 

@@ -25,7 +25,7 @@ class Recognizer;
 }  // namespace grammar
 
 enum class WhiteSpace : uint8_t {
-  flexible,  // as JSON has it, at most 64 characters in one place
+  flexible,  // in one place a space, or a line break and an indent of at most 64 characters
   none,      // compact
 };
 

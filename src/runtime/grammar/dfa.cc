@@ -287,6 +287,17 @@ Result<Dfa> build_dfa(RegexArena& arena, const std::vector<RegexId>& languages, 
     dfa.nearest[id] = distance[state];
     for (uint32_t c = 0; c < dfa.classes; ++c) dfa.next[id * dfa.classes + c] = number[automaton.next[state][c]];
   }
+  dfa.fingerprint = {0xCBF29CE484222325u, 0x84222325CBF29CE4u};
+  const auto mix = [&](uint64_t value) {
+    for (size_t i = 0; i < 2; ++i) {
+      dfa.fingerprint[i] = (dfa.fingerprint[i] ^ value) * (i == 0 ? 0x9E3779B97F4A7C15u : 0xBF58476D1CE4E5B9u);
+      dfa.fingerprint[i] ^= dfa.fingerprint[i] >> 31;
+    }
+  };
+  for (const uint32_t next : dfa.next) mix(next);
+  for (const uint32_t outputs : dfa.outputs) mix(outputs);
+  for (const uint16_t c : dfa.ascii_class) mix(c);
+  for (size_t i = 0; i < dfa.starts.size(); ++i) mix(uint64_t{dfa.starts[i]} << 16 | dfa.start_class[i]);
   fill_farthest(dfa);
   fill_runs(dfa);
   return dfa;

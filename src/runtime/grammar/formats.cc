@@ -73,7 +73,12 @@ std::optional<RegexId> format_language(RegexArena& arena, std::string_view name)
   for (const Format& format : formats) {
     if (format.name != name) continue;
     const auto regex = parse_pattern(arena, format.pattern, PatternUse::whole, "format");
-    return regex ? std::optional<RegexId>(*regex) : std::nullopt;
+    if (!regex) return std::nullopt;
+    // Labels like xn--… are only good if they decode, which is not checked: none of them.
+    const auto encoded = parse_pattern(arena, "(^|[@.])[^.]{2}--", PatternUse::search, "format");
+    if (!encoded || (name.find("hostname") == std::string_view::npos && name.find("email") == std::string_view::npos))
+      return *regex;
+    return arena.intersection({*regex, arena.complement(*encoded)});
   }
   return std::nullopt;
 }

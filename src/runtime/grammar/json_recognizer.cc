@@ -81,15 +81,16 @@ void JsonRecognizer::add_exits(State after_quote, const TokenTrie& trie, const W
 // A string, or the name of a property, that an automaton describes: what stays inside is known from earlier.
 std::shared_ptr<const StringMask> JsonRecognizer::cached(const Frame& frame, const Thread& thread,
                                                          const TokenTrie& trie) {
+  const StringText text = machine_.syntax().bare ? StringText::raw : StringText::quoted;
   const Program& program = machine_.program();
   if (frame.kind == Kind::key) {
     const uint32_t dfa = program.objects[thread.rule].key_dfa;
-    return cache_->get(dfa, program.dfas[dfa], thread.c, 0, no_limit, trie);
+    return trie.string_masks().get(program.dfas[dfa], thread.c, 0, no_limit, trie, text);
   }
   const StringProgram& string = program.strings[thread.rule];
   const uint64_t min_left = string.min > frame.length ? string.min - frame.length : 0;
   const uint64_t max_left = string.max == no_limit ? no_limit : characters_left(frame, thread);
-  return cache_->get(string.dfa, program.dfas[string.dfa], thread.a, min_left, max_left, trie);
+  return trie.string_masks().get(program.dfas[string.dfa], thread.a, min_left, max_left, trie, text);
 }
 
 void JsonRecognizer::add_automaton_string(State state, const Thread& thread, const TokenTrie& trie,

@@ -12,9 +12,8 @@ namespace lapidary::grammar {
 
 class JsonRecognizer : public Recognizer {
  public:
-  // `program` has to outlive it; `cache` is the program's, for strings as `syntax` writes them.
-  JsonRecognizer(const Program& program, const Syntax& syntax, std::shared_ptr<StringMaskCache> cache)
-      : machine_(program, syntax), cache_(std::move(cache)) {}
+  // `program` has to outlive it.
+  JsonRecognizer(const Program& program, const Syntax& syntax) : machine_(program, syntax) {}
 
   std::unique_ptr<Recognizer> clone() const override { return std::make_unique<JsonRecognizer>(*this); }
   State start() const override { return machine_.start(); }
@@ -46,7 +45,6 @@ class JsonRecognizer : public Recognizer {
   uint64_t characters_left(const Frame& frame, const Thread& thread) const;
 
   Machine machine_;
-  std::shared_ptr<StringMaskCache> cache_;
 };
 
 }  // namespace lapidary::grammar

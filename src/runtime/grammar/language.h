@@ -42,6 +42,7 @@ struct ArrayRule {
   uint64_t min = 0, max = no_limit;
   std::vector<Contains> contains;
   bool unique = false;
+  bool negated = false;         // from a `not`, whose schemas evaluate nothing
   bool rest_evaluated = false;  // some keyword has looked at the items behind the prefix (unevaluatedItems)
 };
 

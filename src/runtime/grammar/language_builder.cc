@@ -251,6 +251,7 @@ std::optional<ArrayRule> LanguageBuilder::meet(const ArrayRule& a, const ArrayRu
   append(result.contains, b.contains);
   result.unique = a.unique || b.unique;
   result.rest_evaluated = a.rest_evaluated || b.rest_evaluated;
+  result.negated = a.negated || b.negated;
   for (size_t i = 0; i < prefix && i < result.max; ++i)
     if (surely_empty(result.prefix[i])) result.max = i;
   if (prefix < result.max && surely_empty(result.rest)) result.max = prefix;
@@ -332,6 +333,7 @@ Result<std::vector<ArrayRule>> LanguageBuilder::opposite(const ArrayRule& rule) 
   std::vector<ArrayRule> result;
   const auto add = [&](auto&& change) {
     ArrayRule one;
+    one.negated = true;
     change(one);
     result.push_back(std::move(one));
   };

@@ -15,7 +15,7 @@ using NumberPhase = Frame::NumberPhase;
 constexpr size_t threads_max = 2'000;  // of one frame; more are given up, and the text with them
 constexpr std::array<std::string_view, 3> words = {"null", "true", "false"};
 
-bool is_blank(Symbol symbol) { return symbol == ' ' || symbol == '\n' || symbol == '\t' || symbol == '\r'; }
+bool is_blank(Symbol symbol) { return symbol == ' ' || symbol == '\n' || symbol == '\t'; }
 bool is_digit(Symbol symbol) { return symbol >= '0' && symbol <= '9'; }
 
 uint8_t claim_count(uint32_t counts, uint32_t index) { return static_cast<uint8_t>(counts >> (8 * index)); }
@@ -108,10 +108,16 @@ FrameIndex Machine::step(FrameIndex top, Symbol symbol) {
 FrameIndex Machine::step_structure(FrameIndex top, Symbol symbol) {
   const Frame& frame = frames_[top];
   if (is_blank(symbol)) {
-    const bool begun = frame.kind != Kind::root;  // nothing before or behind the whole value
-    if (!begun || frame.blanks >= syntax_.blanks_max) return dead_frame;
+    // One space, or a line break and the next line's indent. Nothing before or behind the whole value.
     Frame next = frame;
-    ++next.blanks;
+    if (frame.kind == Kind::root || syntax_.indent_max == 0) return dead_frame;
+    if (frame.blanks == 0 && symbol != '\t') {
+      next.blanks = symbol == '\n' ? 2 : 1;
+    } else if (frame.blanks >= 2 && symbol != '\n' && frame.blanks < 2 + syntax_.indent_max) {
+      ++next.blanks;
+    } else {
+      return dead_frame;
+    }
     return push_same(next);
   }
   if (frame.kind == Kind::object) return step_object(top, symbol);

@@ -23,7 +23,7 @@ inline constexpr Symbol quote_symbol = 256;  // the quote token of Gemma's calls
 
 struct Syntax {
   bool bare = false;         // Gemma's calls: names without quotes, strings between quote tokens, nothing escaped
-  uint32_t blanks_max = 64;  // white space in one place; 0: none
+  uint32_t indent_max = 64;  // characters of white space after a line break; 0: no white space at all
 };
 
 using FrameIndex = uint32_t;

@@ -122,9 +122,10 @@ struct Dfa {
   std::vector<uint8_t> wide_alive, odd_alive;
   std::vector<uint32_t> run, word_run;
   bool absorbs(uint32_t state, const SubtreeContent& content) const;
-  uint32_t nearest_max = 0;  // of the living states
-  bool endless = true;       // no living state has a farthest one
-  uint32_t one_output = 0;   // what every accepting state puts out, if they all put out the same
+  uint32_t nearest_max = 0;               // of the living states
+  bool endless = true;                    // no living state has a farthest one
+  std::array<uint64_t, 2> fingerprint{};  // equal for equal automata, and hardly for others
+  uint32_t one_output = 0;                // what every accepting state puts out, if they all put out the same
 
   uint32_t class_of(char32_t character) const;
   uint32_t step(uint32_t state, char32_t character) const { return next[state * classes + class_of(character)]; }

@@ -194,6 +194,7 @@ Result<void> SchemaReader::read_strings() {
   if (const JsonValue* format = get("format"); format != nullptr && format->is(Kind::string)) {
     if (format->text == "regex" || format->text == "uri-template")
       return unsupported("format", fmt::format("\"{}\" is not enforced", format->text));
+    if (format->text == "hostname" || format->text == "idn-hostname") rule.max = std::min<uint64_t>(rule.max, 253);
     if (const auto regex = format_language(builder_.arena(), format->text)) parts.push_back(*regex);
   }
   if (!parts.empty()) rule.regex = builder_.arena().intersection(parts);
@@ -204,7 +205,7 @@ Result<void> SchemaReader::read_strings() {
 }
 
 Result<void> SchemaReader::read_contains(ArrayRule& rule) {
-  if (get("contains") == nullptr) return {};
+  if (get("contains") == nullptr || document_.draft() < 6) return {};
   Contains contains;
   LAPIDARY_TRY(contains.what, subschema("contains"));
   if (document_.draft() >= 2019) {
@@ -361,7 +362,7 @@ Result<void> SchemaReader::read_one_of(const JsonValue& list) {
 
 Result<void> SchemaReader::read_condition() {
   const JsonValue* condition = get("if");
-  if (condition == nullptr || (get("then") == nullptr && get("else") == nullptr)) return {};
+  if (document_.draft() < 7 || condition == nullptr || (get("then") == nullptr && get("else") == nullptr)) return {};
   LAPIDARY_TRY(const Demand then_demand, subschema("then"));
   LAPIDARY_TRY(const Demand else_demand, subschema("else"));
   LAPIDARY_TRY(const auto holds, builder_.expand(builder_.both(builder_.demand_of(*condition), then_demand)));
@@ -434,6 +435,8 @@ Result<void> SchemaReader::read_unevaluated() {
     for (ArrayRule& rule : language_.arrays) {
       if (!rule.contains.empty() && demand != anything)
         return unsupported("unevaluatedItems", "items that contains has looked at are not followed");
+      if (rule.negated && demand != anything)
+        return unsupported("unevaluatedItems", "beside a not, what has been looked at is not followed");
       if (!rule.rest_evaluated) rule.rest = builder_.both(rule.rest, demand);
       rule.rest_evaluated = true;
     }

@@ -8,7 +8,7 @@
 namespace lapidary::grammar {
 namespace {
 
-constexpr size_t entries_max = 96;                // 64 KiB each with 262,144 tokens
+constexpr size_t entries_max = 600;               // 64 KiB each with 262,144 tokens
 constexpr uint64_t token_characters_max = 1'024;  // no token is longer, so a larger limit is none
 
 struct Cursor {
@@ -102,26 +102,21 @@ StringMask make_string_mask(const Dfa& dfa, uint32_t state, uint64_t min_left, u
   return mask;
 }
 
-std::shared_ptr<const StringMask> StringMaskCache::get(uint32_t dfa_index, const Dfa& dfa, uint32_t state,
-                                                       uint64_t min_left, uint64_t max_left, const TokenTrie& trie) {
+std::shared_ptr<const StringMask> StringMaskCache::get(const Dfa& dfa, uint32_t state, uint64_t min_left,
+                                                       uint64_t max_left, const TokenTrie& trie, StringText text) {
   if (max_left >= token_characters_max + dfa.nearest_max) max_left = ~uint64_t{0};
   if (dfa.endless && min_left > token_characters_max) min_left = token_characters_max;
-  const Key key{dfa_index, state, min_left, max_left};
+  const Key key{dfa.fingerprint[0], dfa.fingerprint[1], state, text, min_left, max_left};
   {
     const std::lock_guard lock(mutex_);
-    if (trie_ != &trie) {
-      entries_.clear();
-      index_.clear();
-      trie_ = &trie;
-    }
     if (const auto found = index_.find(key); found != index_.end()) {
       entries_.splice(entries_.begin(), entries_, found->second);
       return found->second->mask;
     }
   }
-  auto mask = std::make_shared<const StringMask>(make_string_mask(dfa, state, min_left, max_left, trie, text_));
+  auto mask = std::make_shared<const StringMask>(make_string_mask(dfa, state, min_left, max_left, trie, text));
   const std::lock_guard lock(mutex_);
-  if (trie_ != &trie || index_.contains(key)) return mask;
+  if (index_.contains(key)) return mask;
   entries_.push_front({key, mask});
   index_[key] = entries_.begin();
   if (entries_.size() > entries_max) {

@@ -26,22 +26,20 @@ enum class StringText : uint8_t { quoted, raw };
 StringMask make_string_mask(const Dfa& dfa, uint32_t state, uint64_t min_left, uint64_t max_left, const TokenTrie& trie,
                             StringText text);
 
-// The last ones used, for one grammar and one vocabulary at a time. Safe from any thread.
+// The last ones used, of all automata with one vocabulary: formats and patterns come back in many schemas. Safe from
+// any thread.
 class StringMaskCache {
  public:
-  explicit StringMaskCache(StringText text) : text_(text) {}
-  std::shared_ptr<const StringMask> get(uint32_t dfa_index, const Dfa& dfa, uint32_t state, uint64_t min_left,
-                                        uint64_t max_left, const TokenTrie& trie);
+  std::shared_ptr<const StringMask> get(const Dfa& dfa, uint32_t state, uint64_t min_left, uint64_t max_left,
+                                        const TokenTrie& trie, StringText text);
 
  private:
-  using Key = std::tuple<uint32_t, uint32_t, uint64_t, uint64_t>;
+  using Key = std::tuple<uint64_t, uint64_t, uint32_t, StringText, uint64_t, uint64_t>;
   struct Entry {
     Key key;
     std::shared_ptr<const StringMask> mask;
   };
-  const StringText text_;
   std::mutex mutex_;
-  const TokenTrie* trie_ = nullptr;
   std::list<Entry> entries_;  // the last used first
   std::map<Key, std::list<Entry>::iterator> index_;
 };

@@ -7,6 +7,7 @@
 
 #include "base/utf8.h"
 #include "grammar/json_string.h"
+#include "grammar/string_mask.h"
 
 namespace lapidary::grammar {
 namespace {
@@ -83,7 +84,8 @@ bool is_text(TokenKind kind) {
   return kind == TokenKind::normal || kind == TokenKind::added || kind == TokenKind::byte;
 }
 
-TokenTrie::TokenTrie(const Tokenizer& tokenizer) : vocabulary_(tokenizer.size()) {
+TokenTrie::TokenTrie(const Tokenizer& tokenizer)
+    : vocabulary_(tokenizer.size()), string_masks_(std::make_shared<StringMaskCache>()) {
   std::vector<Entry> entries;
   for (int32_t id = 0; id < vocabulary_; ++id)
     if (is_text(tokenizer.kind(id)) && !tokenizer.piece(id).empty()) entries.emplace_back(tokenizer.piece(id), id);

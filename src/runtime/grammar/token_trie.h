@@ -49,6 +49,8 @@ struct StringExit {
   uint32_t characters_max = 0;
 };
 
+class StringMaskCache;
+
 class TokenTrie {
  public:
   explicit TokenTrie(const Tokenizer& tokenizer);
@@ -76,6 +78,7 @@ class TokenTrie {
   std::span<const StringExit> exits() const { return exits_; }
   // Tokens that are whole characters, whichever: the same for strings between quote tokens.
   std::span<const uint64_t> free_text() const { return free_text_; }
+  StringMaskCache& string_masks() const { return *string_masks_; }
 
  private:
   void fill_contents(const std::vector<bool>& well_formed);
@@ -89,6 +92,7 @@ class TokenTrie {
   std::vector<StringExit::Use> long_;  // those that only the last one has
   std::vector<StringExit> exits_;
   TokenBits free_text_;
+  std::shared_ptr<StringMaskCache> string_masks_;
 };
 
 }  // namespace lapidary::grammar

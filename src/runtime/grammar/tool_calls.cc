@@ -19,8 +19,7 @@ bool writable(std::string_view name, std::string_view marks) {
 
 class ToolRecognizer : public Recognizer {
  public:
-  ToolRecognizer(const ToolCalls& calls, std::shared_ptr<StringMaskCache> cache)
-      : calls_(&calls), arguments_(calls.program, {true, 0}, std::move(cache)) {
+  explicit ToolRecognizer(const ToolCalls& calls) : calls_(&calls), arguments_(calls.program, {true, 0}) {
     positions_.push_back({});
     positions_.push_back({Phase::begin, 0, 0, 0, dead_state, {}});
   }
@@ -170,8 +169,8 @@ Result<void> add_tool(ToolCalls& calls, const std::string& name, std::string_vie
   return {};
 }
 
-std::unique_ptr<Recognizer> make_tool_recognizer(const ToolCalls& calls, std::shared_ptr<StringMaskCache> cache) {
-  return std::make_unique<ToolRecognizer>(calls, std::move(cache));
+std::unique_ptr<Recognizer> make_tool_recognizer(const ToolCalls& calls) {
+  return std::make_unique<ToolRecognizer>(calls);
 }
 
 }  // namespace lapidary::grammar

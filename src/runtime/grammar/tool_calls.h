@@ -12,7 +12,6 @@
 #include "base/result.h"
 #include "grammar/machine.h"
 #include "grammar/recognizer.h"
-#include "grammar/string_mask.h"
 
 namespace lapidary::grammar {
 
@@ -34,6 +33,6 @@ struct ToolCalls {
 Result<void> add_tool(ToolCalls& calls, const std::string& name, std::string_view parameters);
 
 // `calls` has to outlive it.
-std::unique_ptr<Recognizer> make_tool_recognizer(const ToolCalls& calls, std::shared_ptr<StringMaskCache> cache);
+std::unique_ptr<Recognizer> make_tool_recognizer(const ToolCalls& calls);
 
 }  // namespace lapidary::grammar

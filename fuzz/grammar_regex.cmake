@@ -1,0 +1,1 @@
+lapidary_fuzz(grammar_regex SOURCES grammar_regex_fuzz.cc LINK grammar)
