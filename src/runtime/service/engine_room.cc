@@ -91,7 +91,6 @@ void EngineRoom::begin(Sequence& sequence, std::span<const PrefixCache::Running>
     if (hit && hit->length > (found ? found->length : 0) + disk_gain_tokens_min) {
       KvCache empty(engine_->config(), engine_->kv_pool(), engine_->kv_type());
       if (auto loaded = disk_->load(hit->path, std::move(empty))) {
-        found.reset();
         prefixes_.add(loaded->line, loaded->state.fork());
         if (loaded->state.truncate(hit->length)) found = PrefixCache::Found{std::move(loaded->state), hit->length};
       }
