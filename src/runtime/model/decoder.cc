@@ -227,16 +227,7 @@ void Decoder::attention(const ForwardRequest& request, int32_t layer) {
 // Each query head over the keys its position may see. gemma4.md 2.
 void Decoder::attend(const ForwardRequest& request, int32_t layer) {
   const LayerConfig& shape = config_.layers[static_cast<size_t>(layer)];
-  const int64_t head_dim = shape.head_dim;
-  const bool sliding = shape.kind == AttentionKind::sliding;
   const int32_t group = shape.query_heads / shape.kv_heads;
-  const auto cache_of = [&](const Place& place) -> const KvCache& {
-    return *request.segments[static_cast<size_t>(place.segment)].cache;
-  };
-  const auto first_key = [&](const Place& place) {
-    return sliding ? std::max<int64_t>(0, place.position - config_.window + 1) : 0;
-  };
-  const auto end_key = [&](const Place& place) { return sliding ? place.visible_end : place.position + 1; };
 
   // Heads that share a KV head, of a few neighbouring positions, are computed together, so that its rows are read once;
   // but not all of them when that would leave threads without work. A head's result does not depend on it.
@@ -244,76 +235,89 @@ void Decoder::attend(const ForwardRequest& request, int32_t layer) {
   int32_t heads = group, positions = attention_positions(group);
   while (positions > 1 && rows_ * int64_t{shape.kv_heads} < tasks_wanted * positions) positions /= 2;
   while (heads % 2 == 0 && heads > 2 && int64_t{rows_} * shape.kv_heads * (group / heads) < tasks_wanted) heads /= 2;
-  const int64_t parts = group / heads, items = shape.kv_heads * parts;
   blocks_.clear();
   for (int32_t row = 0; row < rows_;) {
     const Place& place = places_[static_cast<size_t>(row)];
-    const int64_t keys = end_key(place) - first_key(place);
-    const int64_t most = std::clamp<int64_t>(attention_scores_max / (heads * keys), 1, positions);
+    const KeyRange seen = keys_seen(shape, place);
+    const int64_t most = std::clamp<int64_t>(attention_scores_max / (heads * (seen.end - seen.first)), 1, positions);
     int32_t count = 1;
     while (count < most && row + count < rows_ && places_[static_cast<size_t>(row + count)].segment == place.segment)
       ++count;
     blocks_.push_back({row, count});
     row += count;
   }
-  const KeysFromValues from_values{weights_.layers[static_cast<size_t>(layer)].key_norm.data(), key_pairs_,
-                                   key_pages_.data(), key_places_.data()};
 
+  const int64_t parts = group / heads, items = shape.kv_heads * parts;
   pool_.run(static_cast<int64_t>(blocks_.size()) * items, 1, [&](int64_t begin, int64_t end) {
-    thread_local std::vector<KvSpan> spans;
-    thread_local std::vector<float> scores, rows, query, out;
-    thread_local std::vector<int32_t> begins, ends;
     for (int64_t item = begin; item < end; ++item) {
-      const Rows block = blocks_[static_cast<size_t>(item / items)];
       const auto kv_head = static_cast<int32_t>(item % items / parts);
-      const int64_t head = kv_head * group + item % parts * heads, columns = heads * head_dim;
-      const auto at = [&](int32_t i) { return ((block.first + i) * shape.query_heads + head) * head_dim; };
-      const Place* places = places_.data() + block.first;
-      const KvCache& cache = cache_of(*places);
-      const int64_t first = first_key(*places);
-      int64_t last = 0;
-      for (int32_t i = 0; i < block.count; ++i) last = std::max(last, end_key(places[i]));
-      cache.spans(layer, kv_head, first, last, spans);
-
-      AttentionCall call;
-      call.query = query_.data() + at(0);
-      call.out = attended_.data() + at(0);
-      call.heads = heads * block.count;
-      call.head_dim = shape.head_dim;
-      call.scale = config_.attention_scale;
-      call.type = cache.type();
-      call.spans = spans.data();
-      call.span_count = static_cast<int32_t>(spans.size());
-      call.keys = static_cast<int32_t>(last - first);
-      if (block.count > 1) {
-        query.resize(static_cast<size_t>(block.count * columns));
-        out.resize(query.size());
-        begins.clear();
-        ends.clear();
-        for (int32_t i = 0; i < block.count; ++i) {
-          std::copy_n(query_.data() + at(i), columns, query.data() + i * columns);
-          begins.insert(begins.end(), static_cast<size_t>(heads), static_cast<int32_t>(first_key(places[i]) - first));
-          ends.insert(ends.end(), static_cast<size_t>(heads), static_cast<int32_t>(end_key(places[i]) - first));
-        }
-        call.query = query.data();
-        call.out = out.data();
-        call.begins = begins.data();
-        call.ends = ends.data();
-      }
-      const auto scratch = static_cast<size_t>(call.heads) * static_cast<size_t>(call.keys);
-      if (scores.size() < scratch) scores.resize(scratch + 1024);
-      call.scores = scores.data();
-      if (cache.values_alone(layer)) {
-        rows.resize(static_cast<size_t>((call.heads + key_rows_together) * head_dim));
-        call.keys_from_values = &from_values;
-        call.rows = rows.data();
-      }
-      kernels_.attend(call);
-      if (block.count > 1)
-        for (int32_t i = 0; i < block.count; ++i)
-          std::copy_n(out.data() + i * columns, columns, attended_.data() + at(i));
+      const auto first_head = static_cast<int32_t>(kv_head * group + item % parts * heads);
+      attend_block(request, layer, blocks_[static_cast<size_t>(item / items)], {kv_head, first_head, heads});
     }
   });
+}
+
+// Full layers are causal; sliding ones reach back a window and, inside a picture's block, forward to its end.
+Decoder::KeyRange Decoder::keys_seen(const LayerConfig& shape, const Place& place) const {
+  if (shape.kind == AttentionKind::full) return {0, place.position + 1};
+  return {std::max<int64_t>(0, place.position - config_.window + 1), place.visible_end};
+}
+
+// Some heads of one KV head, at the positions of a block.
+void Decoder::attend_block(const ForwardRequest& request, int32_t layer, const Rows& block, const Heads& heads) {
+  thread_local std::vector<KvSpan> spans;
+  thread_local std::vector<float> scores, rows, query, out;
+  thread_local std::vector<int32_t> begins, ends;
+  const LayerConfig& shape = config_.layers[static_cast<size_t>(layer)];
+  const Place* places = places_.data() + block.first;
+  const KvCache& cache = *request.segments[static_cast<size_t>(places->segment)].cache;
+  const int64_t columns = int64_t{heads.count} * shape.head_dim;
+  const auto at = [&](int32_t i) {
+    return (int64_t{block.first + i} * shape.query_heads + heads.first) * shape.head_dim;
+  };
+  KeyRange keys = keys_seen(shape, *places);
+  for (int32_t i = 1; i < block.count; ++i) keys.end = std::max(keys.end, keys_seen(shape, places[i]).end);
+  cache.spans(layer, heads.kv_head, keys.first, keys.end, spans);
+
+  AttentionCall call;
+  call.query = query_.data() + at(0);
+  call.out = attended_.data() + at(0);
+  call.heads = heads.count * block.count;
+  call.head_dim = shape.head_dim;
+  call.scale = config_.attention_scale;
+  call.type = cache.type();
+  call.spans = spans.data();
+  call.span_count = static_cast<int32_t>(spans.size());
+  call.keys = static_cast<int32_t>(keys.end - keys.first);
+  if (block.count > 1) {
+    query.resize(static_cast<size_t>(block.count * columns));
+    out.resize(query.size());
+    begins.clear();
+    ends.clear();
+    for (int32_t i = 0; i < block.count; ++i) {
+      const KeyRange seen = keys_seen(shape, places[i]);
+      std::copy_n(query_.data() + at(i), columns, query.data() + i * columns);
+      begins.insert(begins.end(), static_cast<size_t>(heads.count), static_cast<int32_t>(seen.first - keys.first));
+      ends.insert(ends.end(), static_cast<size_t>(heads.count), static_cast<int32_t>(seen.end - keys.first));
+    }
+    call.query = query.data();
+    call.out = out.data();
+    call.begins = begins.data();
+    call.ends = ends.data();
+  }
+  const auto scratch = static_cast<size_t>(call.heads) * static_cast<size_t>(call.keys);
+  if (scores.size() < scratch) scores.resize(scratch + 1024);
+  call.scores = scores.data();
+  const KeysFromValues from_values{weights_.layers[static_cast<size_t>(layer)].key_norm.data(), key_pairs_,
+                                   key_pages_.data(), key_places_.data()};
+  if (cache.values_alone(layer)) {
+    rows.resize(static_cast<size_t>((call.heads + key_rows_together) * shape.head_dim));
+    call.keys_from_values = &from_values;
+    call.rows = rows.data();
+  }
+  kernels_.attend(call);
+  if (block.count > 1)
+    for (int32_t i = 0; i < block.count; ++i) std::copy_n(out.data() + i * columns, columns, attended_.data() + at(i));
 }
 
 // h += post_feed_forward_norm(down(gelu(gate x) * up x)); h *= layer_scalar. gemma4.md 1.3, steps 3 and 4.

@@ -90,6 +90,12 @@ class Decoder {
   struct Rows {  // of the batch, of one segment
     int32_t first, count;
   };
+  struct Heads {  // of one KV head
+    int32_t kv_head, first, count;
+  };
+  struct KeyRange {  // of positions
+    int64_t first, end;
+  };
   struct Rotation {  // [rows, half]
     int64_t half = 0;
     std::vector<float> cos, sin;
@@ -99,6 +105,8 @@ class Decoder {
   void key_rotations();
   void attention(const ForwardRequest& request, int32_t layer);
   void attend(const ForwardRequest& request, int32_t layer);
+  KeyRange keys_seen(const LayerConfig& shape, const Place& place) const;
+  void attend_block(const ForwardRequest& request, int32_t layer, const Rows& block, const Heads& heads);
   void feed_forward(int32_t layer);
   void write_logits(const ForwardRequest& request);
   void norm_rows(const std::vector<float>& weight);

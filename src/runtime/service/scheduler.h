@@ -4,7 +4,7 @@
 // at once, then one prompt is read on. Reading is cut into slices by time, between two layers: a slice ends when
 // writing sequences have waited for the larger of 100 ms and one weight pass, or when an interactive request comes.
 // So chunks can be as long as pays, a picture's block stays whole, nothing is computed twice and nobody interactive
-// waits for it. docs/decisions/0005-scheduling.md.
+// waits for it. docs/decisions/0007-scheduling.md.
 #pragma once
 
 #include <cstdint>
