@@ -97,7 +97,7 @@ TEST_CASE("soak") {
   const ServiceState state = service->state();
   fmt::print(
       "{} requests in {:.0f} s: {} answered, {} stopped, {} refused, {} pushed aside; {:.1f} MB resident after "
-      "warming up, {:.1f} MB at the end\n",
+      "warming up, {:.1f} MB at the end; from cancelling to the last event p99 {:.1f} ms\n",
       counts.requests.load(), seconds, counts.answered.load(), counts.stopped.load(), counts.refused.load(),
       state.preempted, static_cast<double>(warm) / 1e6, static_cast<double>(end) / 1e6,
       1e3 * counts.stop_seconds[counts.stop_seconds.size() * 99 / 100]);
