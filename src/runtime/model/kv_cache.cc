@@ -17,6 +17,8 @@ struct KvPage {
 
 namespace {
 
+constexpr int64_t restored_positions_max = int64_t{1} << 40;  // beyond any context; keeps the arithmetic below safe
+
 uint64_t element_bytes_of(KvType type) { return type == KvType::f32 ? 4 : 2; }
 
 bool values_alone_in(const LayerConfig& layer, KvType type) {
@@ -248,8 +250,9 @@ Result<void> KvCache::restore(int64_t length, std::span<const std::byte> bytes, 
       if (length <= 0 || bytes.size() < sizeof(place)) return malformed(where, "another layer", "the end");
       std::memcpy(place, bytes.data(), sizeof(place));
       bytes = bytes.subspan(sizeof(place));
+      if (length > restored_positions_max) return malformed(where, "a length that can be", std::to_string(length));
       const int64_t end = (length + kv_page_positions - 1) / kv_page_positions;
-      if (place[0] < 0 || place[0] * kv_page_positions > first_visible(layer.window, length) || place[0] >= end ||
+      if (place[0] < 0 || place[0] > first_visible(layer.window, length) / kv_page_positions || place[0] >= end ||
           place[1] != end - place[0])
         return malformed(where, "pages up to position " + std::to_string(length),
                          std::to_string(place[1]) + " from page " + std::to_string(place[0]));
