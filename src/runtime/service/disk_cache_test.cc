@@ -151,6 +151,7 @@ TEST_CASE("states of another identity are not looked at; the folder stays within
       if (wait > 40 && state.disk_cache_files == 2) break;
     }
   }
+  wait_for_files(*service, 2);  // the last one may still be on its way
   CHECK(service->state().disk_cache_files == 2);
 }
 

@@ -23,31 +23,32 @@ namespace lapidary::service_test {
 class Client {
  public:
   GenerateSink sink() {
-    return [this](GenerateEvent&& event) {
-      const std::scoped_lock lock(mutex_);
-      late_event_ = late_event_ || ended_;
-      ended_ = std::holds_alternative<UsageEvent>(event) || std::holds_alternative<Error>(event);
-      events_.push_back(std::move(event));
-      changed_.notify_all();
+    // A request that was cancelled may still give events when its client is gone.
+    return [state = state_](GenerateEvent&& event) {
+      const std::scoped_lock lock(state->mutex);
+      state->late_event = state->late_event || state->ended;
+      state->ended = std::holds_alternative<UsageEvent>(event) || std::holds_alternative<Error>(event);
+      state->events.push_back(std::move(event));
+      state->changed.notify_all();
     };
   }
   void wait() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return ended_; });
-    REQUIRE_FALSE(late_event_);
+    std::unique_lock lock(state_->mutex);
+    state_->changed.wait(lock, [this] { return state_->ended; });
+    REQUIRE_FALSE(state_->late_event);
   }
   template <typename Condition>
   void wait_for(const Condition& condition) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return ended_ || condition(events_); });
+    std::unique_lock lock(state_->mutex);
+    state_->changed.wait(lock, [&] { return state_->ended || condition(state_->events); });
   }
   bool ended() {
-    const std::scoped_lock lock(mutex_);
-    return ended_;
+    const std::scoped_lock lock(state_->mutex);
+    return state_->ended;
   }
   template <typename Event>
   const Event* find() const {
-    for (const GenerateEvent& event : events_)
+    for (const GenerateEvent& event : state_->events)
       if (const auto* found = std::get_if<Event>(&event)) return found;
     return nullptr;
   }
@@ -60,17 +61,20 @@ class Client {
   std::string text() {
     wait();
     std::string all;
-    for (const GenerateEvent& event : events_)
+    for (const GenerateEvent& event : state_->events)
       if (const auto* delta = std::get_if<TextDelta>(&event)) all += delta->text;
     return all;
   }
-  const std::vector<GenerateEvent>& events() const { return events_; }
+  const std::vector<GenerateEvent>& events() const { return state_->events; }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<GenerateEvent> events_;
-  bool ended_ = false, late_event_ = false;
+  struct State {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::vector<GenerateEvent> events;
+    bool ended = false, late_event = false;
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 // Gives every medium of the conversation its bytes, read from `folder`.
