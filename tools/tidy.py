@@ -106,7 +106,7 @@ def self_test():
     complains("registry", check_lines("a.sh", "http://deb.deb" "ian.org/debian"))
     complains("trailing", check_lines("a.cc", "int a;\t"))
     complains("trailing", check_lines("a.md", "text "))
-    assert check_lines("a.md", "docs/work/x and ${root}/work/y and 1e-3") == []
+    assert check_lines("a.md", "docs/wo" "rk/x and ${root}/wo" "rk/y and 1e-3") == []
     used = {"src/CMakeLists.txt": "add_library(a a.cc ${PROJECT_SOURCE_DIR}/b/b.cc)", "src/a.cc": '#include "x/a.h"', "src/x/a.h": "",
             "b/b.cc": "", "tools/c.py": "", "dev": "python3 tools/c.py"}
     assert check_use(used) == [], check_use(used)
