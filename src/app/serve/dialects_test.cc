@@ -341,7 +341,6 @@ TEST_CASE("who leaves cancels every choice, and what comes later is dropped") {
   kept(TextDelta{"late"});
   exchange->run();
   CHECK(exchange->answer.body.empty());
-  exchange->leave = nullptr;
 }
 
 TEST_CASE("a silent stream says that it lives; progress is for those who ask") {
@@ -359,7 +358,6 @@ TEST_CASE("a silent stream says that it lives; progress is for those who ask") {
     bench.context.generations.ping_silent(0);
     CHECK(exchange->answer.body.ends_with(": reading\n\n"));
     exchange->leave();
-    exchange->leave = nullptr;
   }
 }
 

@@ -57,11 +57,21 @@ class FakeExchange final : public Exchange {
  public:
   explicit FakeExchange(HttpRequest request) : request_(std::move(request)) {}
   const HttpRequest& request() const override { return request_; }
-  void reply(HttpReply reply) override { answer = std::move(reply); }
+  // As the real one: once it is answered, or the client has gone, it lets go of whoever waited for that.
+  void reply(HttpReply reply) override {
+    answer = std::move(reply);
+    gone_ = nullptr;
+  }
   void begin_stream(HttpReply head) override { answer = std::move(head); }
   void send(std::string bytes) override { answer.body += bytes; }
-  void end_stream() override { ended = true; }
-  void on_gone(std::function<void()> gone) override { leave = std::move(gone); }
+  void end_stream() override {
+    ended = true;
+    gone_ = nullptr;
+  }
+  void on_gone(std::function<void()> gone) override { gone_ = std::move(gone); }
+  void leave() {
+    if (const auto gone = std::exchange(gone_, nullptr)) gone();
+  }
   void post(std::function<void()> work) override { loop.push_back(std::move(work)); }
   void run() {
     while (!loop.empty()) {
@@ -73,11 +83,11 @@ class FakeExchange final : public Exchange {
 
   HttpReply answer;
   bool ended = false;
-  std::function<void()> leave;
   std::deque<std::function<void()>> loop;
 
  private:
   HttpRequest request_;
+  std::function<void()> gone_;
 };
 
 }  // namespace lapidary::serve_test
