@@ -75,6 +75,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::require(answer.status >= 200 && answer.status < 500);
   fuzz::require(!answer.body.empty());
   fuzz::require(utf8_repair(answer.body) == answer.body);
-  exchange->leave = nullptr;
+  exchange->leave();
   return 0;
 }
