@@ -90,7 +90,8 @@ TEST_CASE("an output file appears complete, in place of what had its name, or no
     auto file = OutputFile::create(path, 10);
     REQUIRE(file);
     CHECK(file->write_at(5, bytes.subspan(5)));
-    CHECK(file->write_at(0, bytes.first(5)));
+    CHECK(file->append(bytes.first(2)));
+    CHECK(file->append(bytes.subspan(2, 3)));
     CHECK(fs::exists(path) == (round > 0));
     CHECK(file->commit());
     CHECK(read_file(path, 100).value() == text);
@@ -109,6 +110,17 @@ TEST_CASE("an output file appears complete, in place of what had its name, or no
   CHECK(OutputFile::create(folder.string(), 1).error().kind == ErrorKind::refused);
   CHECK(OutputFile::create((folder / "no" / "file").string(), 1).error().kind == ErrorKind::io);
   CHECK(entries() == 1);
+  const std::string secret = (folder / "private" / "file").string();
+  CHECK(make_private_folder((folder / "private").string()));
+  CHECK(make_private_folder((folder / "private").string()));  // it is there
+  CHECK(fs::status(folder / "private").permissions() == fs::perms::owner_all);
+  auto own = OutputFile::create(secret, 10, Readers::owner);
+  REQUIRE(own);
+  CHECK(own->commit());
+  CHECK(fs::status(secret).permissions() == (fs::perms::owner_read | fs::perms::owner_write));
+  fs::rename(secret, secret + ".partial-17");  // as one killed between the two names leaves it
+  remove_partial_files((folder / "private").string());
+  CHECK(fs::is_empty(folder / "private"));
   fs::remove_all(folder);
 }
 

@@ -4,8 +4,8 @@
 #include <chrono>
 #include <filesystem>
 
-#include "base/atomic_file.h"
 #include "base/mapped_file.h"
+#include "base/output_file.h"
 #include "base/sha256.h"
 #include "service/state_file.h"
 
@@ -71,7 +71,7 @@ DiskCache::~DiskCache() {
 }
 
 void DiskCache::scan() {
-  remove_temporary_files(folder_);
+  remove_partial_files(folder_);
   std::error_code error;
   std::vector<std::pair<fs::file_time_type, std::string>> found;
   for (const auto& entry : fs::directory_iterator(folder_, error))
@@ -176,13 +176,14 @@ size_t DiskCache::files() const { return files_.size(); }
 
 void DiskCache::write_files() {
   const auto write = [this](Write& job) -> Result<uint64_t> {
-    LAPIDARY_TRY(const auto file, AtomicFile::create(job.path));
+    const uint64_t bytes = saved_state_bytes(job.line, job.state);
+    LAPIDARY_TRY(auto file, OutputFile::create(job.path, bytes, Readers::owner));
     LAPIDARY_CHECK(write_saved_state(job.line, job.state, [&](std::span<const std::byte> piece) -> Result<void> {
       if (over_) return fail(ErrorKind::cancelled, job.path, "stopped");
-      return file->write(piece);
+      return file.append(piece);
     }));
-    LAPIDARY_CHECK(file->commit());
-    return saved_state_bytes(job.line, job.state);
+    LAPIDARY_CHECK(file.commit());
+    return bytes;
   };
   std::unique_lock lock(mutex_);
   while (true) {

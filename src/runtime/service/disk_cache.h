@@ -1,4 +1,4 @@
-// States of the prefix cache on disk, for the next start: one file a state, whole or not there (base/atomic_file.h).
+// States of the prefix cache on disk, for the next start: one file a state, whole or not there (base/output_file.h).
 //
 // A file: a header (what it is, its lengths, a checksum), the tokens and media hashes, the pages, a checksum of them.
 // Files lie in a folder named after everything that the numbers depend on (the model's files, the kernels, the type of

@@ -104,13 +104,13 @@ TEST_CASE("damaged, cut and foreign files are thrown away, and the answer is rig
     if (round == 4) bytes[8] = static_cast<char>(0xFF);  // says it has more tokens
     if (round > 4) bytes[random() % bytes.size()] ^= static_cast<char>(1 << random() % 8);
     std::ofstream(path, std::ios::binary) << bytes;
-    std::ofstream(path.string() + ".123.tmp", std::ios::binary) << bytes.substr(0, bytes.size() / 2);
+    std::ofstream(path.string() + ".partial-123", std::ios::binary) << bytes.substr(0, bytes.size() / 2);
     const auto service = start(with_disk(folder.path()));
     Client client;
     const auto ticket = service->submit(request, client.sink());
     client.wait();
     CHECK(same_bits(client, expected));
-    CHECK_FALSE(fs::exists(path.string() + ".123.tmp"));
+    CHECK_FALSE(fs::exists(path.string() + ".partial-123"));
     CHECK(client.usage().reused_tokens == 0);
   }
 }
