@@ -259,10 +259,10 @@ TEST_CASE("int8: every variant gives the contract's bits for every type, number 
       CAPTURE(shape.rows);
       CAPTURE(shape.begin);
       const Weights weights = make_weights(dtype, shape.rows, shape.columns, 7);
-      const Activations activations = make_activations(33, shape.columns, 8);
-      const auto expected = reference_product(weights.view, shape.begin, shape.end, activations.rows(0, 33));
+      const Activations activations = make_activations(66, shape.columns, 8);
+      const auto expected = reference_product(weights.view, shape.begin, shape.end, activations.rows(0, 66));
       for (const Kernels* kernels : int8_family())
-        for (const int32_t m : {1, 2, 3, 5, 8, 16, 17, 33}) {
+        for (const int32_t m : {1, 2, 3, 5, 8, 16, 17, 32, 33, 66}) {
           CAPTURE(kernels->name);
           CAPTURE(m);
           const auto actual = product(*kernels, weights.view, shape.begin, shape.end, activations.rows(0, m));

@@ -161,6 +161,7 @@ inline constexpr int tile_activations = 2;
 using Ints = __m256i;
 using Floats = __m256;
 inline constexpr int panel_rows = 8;
+inline constexpr int panels_at_once = 1;  // the codes of a second would not fit into the registers
 
 LAPIDARY_INLINE Ints every(int32_t value) { return _mm256_set1_epi32(value); }
 LAPIDARY_INLINE Ints bits_and(Ints a, Ints b) { return _mm256_and_si256(a, b); }
@@ -258,11 +259,12 @@ LAPIDARY_INLINE Ints four_bytes(const int8_t* q) { return every(dword_at(reinter
 
 inline constexpr bool wants_signed_bytes = false;  // 8-bit codes are used as unsigned ones
 
-// Adds to each row's sum the products of its 4 * count codes (unsigned, `bits` wide) with the bytes at q.
-template <int bits, int count>
-LAPIDARY_INLINE Ints add_products(Ints sum, const Ints* codes, const int8_t* q) {
-  for (int j = 0; j < count; ++j) sum = LAPIDARY_BYTE_DOT(sum, codes[j], four_bytes(q + 4 * j));
-  return sum;
+// Adds to each row's sum in sums[p] the products of 4 * count codes (unsigned, `bits` wide) of panel p, from
+// codes[p][first] on, with the bytes at q.
+template <int bits, int count, int panels>
+LAPIDARY_INLINE void add_products(Ints* sums, const Ints (*codes)[8], int first, const int8_t* q) {
+  for (int p = 0; p < panels; ++p)
+    for (int j = 0; j < count; ++j) sums[p] = LAPIDARY_BYTE_DOT(sums[p], codes[p][first + j], four_bytes(q + 4 * j));
 }
 
 #else
@@ -278,9 +280,8 @@ LAPIDARY_INLINE Ints pair_products(Ints codes, const int8_t* q) {
   return _mm256_maddubs_epi16(codes, bytes);
 }
 
-// Adds to each row's sum the products of its 4 * count codes with the bytes at q.
 template <int bits, int count>
-LAPIDARY_INLINE Ints add_products(Ints sum, const Ints* codes, const int8_t* q) {
+LAPIDARY_INLINE Ints add_products_of_panel(Ints sum, const Ints* codes, const int8_t* q) {
   // How many pairs of products, each at most 2 * (2^bits - 1) * 127, a 16-bit sum can hold: 4 bits 8, 5 bits 4, 6
   // bits 2.
   constexpr int together = bits <= 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
@@ -291,6 +292,13 @@ LAPIDARY_INLINE Ints add_products(Ints sum, const Ints* codes, const int8_t* q) 
     sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
   return sum;
+}
+
+// Adds to each row's sum in sums[p] the products of 4 * count codes of panel p, from codes[p][first] on, with the bytes
+// at q.
+template <int bits, int count, int panels>
+LAPIDARY_INLINE void add_products(Ints* sums, const Ints (*codes)[8], int first, const int8_t* q) {
+  for (int p = 0; p < panels; ++p) sums[p] = add_products_of_panel<bits, count>(sums[p], codes[p] + first, q);
 }
 
 #endif

@@ -111,6 +111,8 @@ inline constexpr int tile_activations = 4;
 using Ints = __m512i;
 using Floats = __m512;
 inline constexpr int panel_rows = 16;
+// Panels that share what is loaded of the activations: 16 registers of codes leave as many for the rest.
+inline constexpr int panels_at_once = 2;
 inline constexpr bool wants_signed_bytes = false;  // 8-bit codes are used as unsigned ones
 
 LAPIDARY_INLINE Ints every(int32_t value) { return _mm512_set1_epi32(value); }
@@ -207,12 +209,14 @@ LAPIDARY_INLINE void load_transposed(const Rows& rows, int64_t offset, Ints* out
   out[3] = _mm512_unpackhi_epi64(ab_high, cd_high);
 }
 
-// Adds to each row's sum the products of its 4 * count codes (unsigned, `bits` wide) with the bytes at q.
-template <int bits, int count>
-LAPIDARY_INLINE Ints add_products(Ints sum, const Ints* codes, const int8_t* q) {
-  for (int j = 0; j < count; ++j)
-    sum = _mm512_dpbusd_epi32(sum, codes[j], _mm512_set1_epi32(dword_at(reinterpret_cast<const uint8_t*>(q) + 4 * j)));
-  return sum;
+// Adds to each row's sum in sums[p] the products of 4 * count codes (unsigned, `bits` wide) of panel p, from
+// codes[p][first] on, with the bytes at q.
+template <int bits, int count, int panels>
+LAPIDARY_INLINE void add_products(Ints* sums, const Ints (*codes)[8], int first, const int8_t* q) {
+  for (int j = 0; j < count; ++j) {
+    const Ints four = _mm512_set1_epi32(dword_at(reinterpret_cast<const uint8_t*>(q) + 4 * j));
+    for (int p = 0; p < panels; ++p) sums[p] = _mm512_dpbusd_epi32(sums[p], codes[p][first + j], four);
+  }
 }
 
 }  // namespace

@@ -8,14 +8,19 @@
 namespace lapidary::LAPIDARY_VARIANT {
 namespace {
 
-inline constexpr int tile_rows_max = 16;
+inline constexpr int tile_rows_max = 32;
 // Blocks that are worked on at a time: a tile's part of them stays in the first-level cache.
-inline constexpr int chunk_blocks = 64;
+inline constexpr int chunk_blocks = 32;
 // Panels that are worked on together with many activations.
 inline constexpr int panels_max = 8;
 
 template <typename Format>
 inline constexpr int effective_offset = Format::bits == 8 && wants_signed_bytes ? 0 : Format::offset;
+
+// Panels that are multiplied at once with two rows or more. Where a block has factors of its own, a second panel costs
+// more registers than it saves loads.
+template <typename Format>
+inline constexpr int panels_together = Format::has_sub_scales || Format::has_minimum ? 1 : panels_at_once;
 
 // How many activation rows there are: one, a tile at most, or more.
 enum class Amount { one, few, many };
@@ -91,28 +96,44 @@ struct RowBlock {
   const float* scaled_sum;
 };
 
-// The contract's step for one block: a panel's codes with one row of activations.
-template <typename Format>
-LAPIDARY_INLINE Floats add_block(Floats sum, const Ints* codes, const BlockFactors& factors, const RowBlock& x) {
-  Floats product;
-  if constexpr (Format::has_sub_scales) {
-    // Whole numbers below 2^24: exact also as floats, and cheaper to multiply.
-    const Ints first = add_products<Format::bits, 4>(every(*x.corrections[0]), codes, x.quantized);
-    const Ints second = add_products<Format::bits, 4>(every(*x.corrections[1]), codes + 4, x.quantized + 16);
-    product = fused_floats(to_floats(second), factors.sub_scales[1], times(to_floats(first), factors.sub_scales[0]));
-  } else {
-    const Ints start = every(effective_offset<Format> != 0 ? *x.corrections[0] : 0);
-    product = to_floats(add_products<Format::bits, 8>(start, codes, x.quantized));
+// One block of each panel of a group.
+template <int panels>
+struct GroupBlock {
+  Ints codes[panels][8];
+  BlockFactors factors[panels];
+};
+
+// The contract's step for one block: the panels' codes with one row of activations. sums[p * tile_rows_max] is panel
+// p's.
+template <typename Format, int panels>
+LAPIDARY_INLINE void add_block(Floats* sums, const GroupBlock<panels>& block, const RowBlock& x) {
+  Ints products[2][panels];
+  for (int p = 0; p < panels; ++p) {
+    constexpr bool corrected = Format::has_sub_scales || effective_offset<Format> != 0;
+    products[0][p] = every(corrected ? *x.corrections[0] : 0);
+    if constexpr (Format::has_sub_scales) products[1][p] = every(*x.corrections[1]);
   }
-  sum = fused_floats(product, times(factors.scale, every_float(*x.scale)), sum);
-  if constexpr (Format::has_minimum) sum = fused_minus(factors.minimum, every_float(*x.scaled_sum), sum);
-  return sum;
+  if constexpr (Format::has_sub_scales) {
+    add_products<Format::bits, 4, panels>(products[0], block.codes, 0, x.quantized);
+    add_products<Format::bits, 4, panels>(products[1], block.codes, 4, x.quantized + 16);
+  } else {
+    add_products<Format::bits, 8, panels>(products[0], block.codes, 0, x.quantized);
+  }
+  for (int p = 0; p < panels; ++p) {
+    const BlockFactors& factors = block.factors[p];
+    Floats product = to_floats(products[0][p]);
+    // Whole numbers below 2^24: exact also as floats, and cheaper to multiply.
+    if constexpr (Format::has_sub_scales)
+      product = fused_floats(to_floats(products[1][p]), factors.sub_scales[1], times(product, factors.sub_scales[0]));
+    Floats sum = fused_floats(product, times(factors.scale, every_float(*x.scale)), sums[p * tile_rows_max]);
+    if constexpr (Format::has_minimum) sum = fused_minus(factors.minimum, every_float(*x.scaled_sum), sum);
+    sums[p * tile_rows_max] = sum;
+  }
 }
 
 // The same with all rows of a tile, or only its first.
-template <typename Format, Amount amount>
-LAPIDARY_INLINE void add_block_to_all(Floats* sums, const Ints* codes, const BlockFactors& factors, const Tile& tile,
-                                      int64_t block) {
+template <typename Format, Amount amount, int panels>
+LAPIDARY_INLINE void add_block_to_all(Floats* sums, const GroupBlock<panels>& group, const Tile& tile, int64_t block) {
   // Copies: the compiler cannot know that the sums do not overwrite the tile.
   const int32_t rows = amount == Amount::one ? 1 : tile.rows;
   const int64_t row_stride = tile.row_stride, scale_stride = tile.scale_stride;
@@ -121,7 +142,7 @@ LAPIDARY_INLINE void add_block_to_all(Floats* sums, const Ints* codes, const Blo
                 .corrections = {tile.corrections[0][0] + block, tile.corrections[1][0] + block},
                 .scaled_sum = tile.scaled_sums[0] + block};
   for (int32_t m = 0; m < rows; ++m) {
-    sums[m] = add_block<Format>(sums[m], codes, factors, x);
+    add_block<Format>(sums + m, group, x);
     x.quantized += row_stride;
     x.scale += scale_stride;
     x.corrections[0] += chunk_blocks;
@@ -142,42 +163,49 @@ struct Place {
   const uint8_t* next;  // bytes to fetch meanwhile: those for block 0 of the header
 };
 
-template <typename Format, int part, Amount amount>
-LAPIDARY_INLINE void multiply_parts(const typename Format::Header& header, const typename Format::Group& group,
+template <typename Format, int part, Amount amount, int panels>
+LAPIDARY_INLINE void multiply_parts(const typename Format::Header* headers, const typename Format::Group* groups,
                                     const Place& place, const Tile& tile, Floats* sums) {
   if constexpr (part < Format::group_blocks) {
     const int index = place.number * Format::group_blocks + part;
     // A little with every block: memory is kept busy, but never so much that what is needed now would have to wait.
-    constexpr int64_t bytes = Format::block_bytes * panel_rows / Format::header_blocks;
+    constexpr int64_t bytes = Format::block_bytes * panel_rows * panels / Format::header_blocks;
     if constexpr (amount != Amount::many) prefetch(place.next + index * bytes, bytes);
-    Ints codes[8];
-    Format::template codes<part>(header, group, index, codes);
-    BlockFactors factors;
-    factors.scale = Format::scale(header, index);
-    if constexpr (Format::has_minimum) factors.minimum = Format::minimum(header, index);
-    if constexpr (Format::has_sub_scales)
-      for (int half = 0; half < 2; ++half) factors.sub_scales[half] = Format::sub_scale(header, index, half);
-    add_block_to_all<Format, amount>(sums, codes, factors, tile, place.block + part);
-    multiply_parts<Format, part + 1, amount>(header, group, place, tile, sums);
+    GroupBlock<panels> block;
+    for (int p = 0; p < panels; ++p) {
+      const typename Format::Header& header = headers[p];
+      Format::template codes<part>(header, groups[p], index, block.codes[p]);
+      BlockFactors& factors = block.factors[p];
+      factors.scale = Format::scale(header, index);
+      if constexpr (Format::has_minimum) factors.minimum = Format::minimum(header, index);
+      if constexpr (Format::has_sub_scales)
+        for (int half = 0; half < 2; ++half) factors.sub_scales[half] = Format::sub_scale(header, index, half);
+    }
+    add_block_to_all<Format, amount>(sums, block, tile, place.block + part);
+    multiply_parts<Format, part + 1, amount, panels>(headers, groups, place, tile, sums);
   }
 }
 
-// Adds to sums[m] the products of a panel with row m of the tile over `count` blocks. `rows` are those of the panel
-// where the chunk begins; `next`, if not null, is as many bytes as the panel has here, to be fetched meanwhile.
-template <typename Format, Amount amount>
-[[gnu::noinline]] void multiply_chunk(Rows rows, int64_t count, const uint8_t* next, const Tile& tile, Floats* sums) {
+// Adds to sums[p * tile_rows_max + m] the products of panel p with row m of the tile over `count` blocks. `rows` are
+// those of the panels where the chunk begins; `next` is as many bytes as the panels have here, to be fetched meanwhile.
+template <typename Format, Amount amount, int panels>
+[[gnu::noinline]] void multiply_chunk(const Rows* rows_of, int64_t count, const uint8_t* next, const Tile& tile,
+                                      Floats* sums) {
+  static_assert(amount != Amount::one || panels == 1);
+  Rows rows[panels];
+  for (int p = 0; p < panels; ++p) rows[p] = rows_of[p];
   Floats single = sums[0];
   for (int64_t b = 0; b < count; b += Format::header_blocks) {
-    typename Format::Header header;
-    Format::read_header(rows, &header);
+    typename Format::Header headers[panels];
+    for (int p = 0; p < panels; ++p) Format::read_header(rows[p], &headers[p]);
     for (int number = 0; number < Format::header_blocks / Format::group_blocks; ++number) {
-      typename Format::Group group;
-      Format::read_group(rows, number, &group);
-      multiply_parts<Format, 0, amount>(header, group, {number, b + number * Format::group_blocks, next}, tile,
-                                        amount == Amount::one ? &single : sums);
+      typename Format::Group groups[panels];
+      for (int p = 0; p < panels; ++p) Format::read_group(rows[p], number, &groups[p]);
+      multiply_parts<Format, 0, amount, panels>(headers, groups, {number, b + number * Format::group_blocks, next},
+                                                tile, amount == Amount::one ? &single : sums);
     }
-    advance(rows, Format::block_bytes);
-    next += Format::block_bytes * panel_rows;
+    for (int p = 0; p < panels; ++p) advance(rows[p], Format::block_bytes);
+    next += Format::block_bytes * panel_rows * panels;
   }
   if constexpr (amount == Amount::one) sums[0] = single;
 }
@@ -205,30 +233,40 @@ LAPIDARY_INLINE void store_sums(const Panel& panel, const Floats* sums, int32_t 
   for (int32_t i = 0; i < rows; ++i) store_lanes(y + (m + i) * y_stride + panel.row, sums[i], panel.lane, panel.count);
 }
 
-// Few activations: the weights are what has to be moved. Panel after panel, so that memory is read in one stream.
-template <typename Format>
+// `panels` of them from `row` on. One that would begin past the end is the first once more, with no rows wanted.
+template <int panels>
+LAPIDARY_INLINE void panels_at(const TensorView& weights, int64_t row, int64_t row_end, Panel* out) {
+  for (int p = 0; p < panels; ++p) {
+    const int64_t begin = row + p * panel_rows;
+    out[p] = panel_at(weights, begin < row_end ? begin : row, row_end);
+    if (begin >= row_end) out[p].count = 0;
+  }
+}
+
+// Few activations: the weights are what has to be moved. Panels after panels, so that memory is read in one stream.
+template <typename Format, Amount amount, int panels>
 void multiply_few(const TensorView& weights, int64_t row_begin, int64_t row_end, const ActivationRows& x, float* y,
                   int64_t y_stride) {
-  const int64_t blocks = x.columns / 32, panel_bytes = panel_rows * weights.row_bytes;
-  for (int64_t row = row_begin; row < row_end; row += panel_rows) {
-    const Panel panel = panel_at(weights, row, row_end);
-    // The last panel has nothing after it that this call would need.
-    const uint8_t* after = row_end - row < 2 * panel_rows ? panel.data : panel.data + panel_bytes;
-    Floats sums[tile_rows_max];
-    for (int32_t m = 0; m < x.rows; ++m) sums[m] = every_float(0);
+  const int64_t blocks = x.columns / 32;
+  for (int64_t row = row_begin; row < row_end; row += panels * panel_rows) {
+    Panel panel[panels];
+    panels_at<panels>(weights, row, row_end, panel);
+    // The last panels have nothing after them that this call would need.
+    const bool last = row_end - row < 2 * panels * panel_rows;
+    const uint8_t* after = last ? panel[0].data : panel[0].data + panels * panel_rows * weights.row_bytes;
+    Floats sums[panels][tile_rows_max];
+    for (int p = 0; p < panels; ++p)
+      for (int32_t m = 0; m < x.rows; ++m) sums[p][m] = every_float(0);
     Tile tile;
     for (int64_t first = 0; first < blocks; first += chunk_blocks) {
       const int64_t count = blocks - first < chunk_blocks ? blocks - first : chunk_blocks;
       const int64_t offset = first / Format::header_blocks * Format::block_bytes;
-      const Rows rows = rows_at(panel.data + offset, weights.row_bytes);
-      const uint8_t* next = after + offset * panel_rows;
+      Rows rows[panels];
+      for (int p = 0; p < panels; ++p) rows[p] = rows_at(panel[p].data + offset, weights.row_bytes);
       prepare_tile<Format>(x, 0, x.rows, first, count, &tile);
-      if (x.rows == 1)
-        multiply_chunk<Format, Amount::one>(rows, count, next, tile, sums);
-      else
-        multiply_chunk<Format, Amount::few>(rows, count, next, tile, sums);
+      multiply_chunk<Format, amount, panels>(rows, count, after + offset * panels * panel_rows, tile, sums[0]);
     }
-    store_sums(panel, sums, 0, x.rows, y, y_stride);
+    for (int p = 0; p < panels; ++p) store_sums(panel[p], sums[p], 0, x.rows, y, y_stride);
   }
 }
 
@@ -241,8 +279,10 @@ void multiply_many(const TensorView& weights, int64_t row_begin, int64_t row_end
   for (int64_t row = row_begin; row < row_end; row += panels_max * panel_rows) {
     Panel panels[panels_max];
     int panel_count = 0;
-    for (int64_t r = row; r < row_end && panel_count < panels_max; r += panel_rows)
-      panels[panel_count++] = panel_at(weights, r, row_end);
+    for (int64_t r = row; r < row_end && panel_count < panels_max; r += panels_together<Format> * panel_rows) {
+      panels_at<panels_together<Format>>(weights, r, row_end, panels + panel_count);
+      panel_count += panels_together<Format>;
+    }
     for (int32_t m = 0; m < x.rows; m += tile_rows_max) {
       const int32_t tile_rows_here = x.rows - m < tile_rows_max ? x.rows - m : tile_rows_max;
       Floats sums[panels_max][tile_rows_max];
@@ -255,9 +295,12 @@ void multiply_many(const TensorView& weights, int64_t row_begin, int64_t row_end
         const int64_t offset = first / Format::header_blocks * Format::block_bytes;
         prepare_tile<Format>(x, m, tile_rows_here, first, count, &tile);
         pack(count, &packed, &tile);
-        for (int p = 0; p < panel_count; ++p)
-          multiply_chunk<Format, Amount::many>(rows_at(panels[p].data + offset, weights.row_bytes), count,
-                                               panels[p].data, tile, sums[p]);
+        for (int p = 0; p < panel_count; p += panels_together<Format>) {
+          Rows rows[panels_together<Format>];
+          for (int i = 0; i < panels_together<Format>; ++i)
+            rows[i] = rows_at(panels[p + i].data + offset, weights.row_bytes);
+          multiply_chunk<Format, Amount::many, panels_together<Format>>(rows, count, panels[p].data, tile, sums[p]);
+        }
       }
       for (int p = 0; p < panel_count; ++p) store_sums(panels[p], sums[p], m, tile_rows_here, y, y_stride);
     }
@@ -271,8 +314,10 @@ void matmul_int8(const TensorView& weights, int64_t row_begin, int64_t row_end, 
     for (int32_t m = 0; m < x.rows; ++m)
       for (int64_t row = row_begin; row < row_end; ++row)
         y[m * y_stride + row] = int8_reference_dot(weights, row, x, m);
+  } else if (x.rows == 1) {
+    multiply_few<Format, Amount::one, 1>(weights, row_begin, row_end, x, y, y_stride);
   } else if (x.rows <= tile_rows_max) {
-    multiply_few<Format>(weights, row_begin, row_end, x, y, y_stride);
+    multiply_few<Format, Amount::few, panels_together<Format>>(weights, row_begin, row_end, x, y, y_stride);
   } else {
     multiply_many<Format>(weights, row_begin, row_end, x, y, y_stride);
   }
