@@ -3,6 +3,9 @@
 #include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 
 #include <algorithm>
 #include <cctype>
@@ -175,6 +178,9 @@ CpuFeatures cpu_features() {
       features.avx_vnni = features.avx2 && (a >> 4 & 1) != 0;
     }
   }
+#elif defined(__aarch64__) && defined(__linux__)
+  features.byte_dot_products = (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  features.byte_matrix_products = (::getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
 #endif
   return features;
 }

@@ -35,6 +35,8 @@ struct CpuFeatures {
   bool avx512 = false;  // F, BW, DQ, VL, VBMI-less
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
+  bool byte_dot_products = false;     // Arm: dotprod
+  bool byte_matrix_products = false;  // Arm: i8mm
 };
 CpuFeatures cpu_features();
 

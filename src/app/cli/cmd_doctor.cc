@@ -78,7 +78,10 @@ std::string why_these(const Kernels& kernels) {
   if (kernels.name == "avx512vnni") return "the CPU has AVX-512 with VNNI, the fastest of those built in";
   if (kernels.name == "avxvnni") return "the CPU has AVX2 with AVX-VNNI, but no AVX-512 VNNI";
   if (kernels.name == "avx2") return cpu.avx512 ? "the CPU has AVX-512, but no VNNI" : "the CPU has AVX2, but no VNNI";
-  return "the CPU has no AVX2: plain C++, slow";
+  if (kernels.name == "neon-i8mm")
+    return "the CPU has NEON with products of byte matrices, the fastest of those built in";
+  if (kernels.name == "neon") return "the CPU has NEON with dot products of bytes, but none of matrices";
+  return "the CPU has neither AVX2 nor NEON with dot products: plain C++, slow";
 }
 
 Result<Diagnosis> diagnose() {
@@ -118,7 +121,9 @@ std::string as_json(const Diagnosis& diagnosis) {
         {"avx_vnni", cpu.avx_vnni},
         {"avx512", cpu.avx512},
         {"avx512_vnni", cpu.avx512_vnni},
-        {"avx512_bf16", cpu.avx512_bf16}}},
+        {"avx512_bf16", cpu.avx512_bf16},
+        {"byte_dot_products", cpu.byte_dot_products},
+        {"byte_matrix_products", cpu.byte_matrix_products}}},
       {"memory",
        {{"total", diagnosis.memory.total_bytes},
         {"available", diagnosis.memory.available_bytes},

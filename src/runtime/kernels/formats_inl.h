@@ -29,9 +29,7 @@ LAPIDARY_INLINE void add_fifth_bits(Ints bits, Ints* codes) {
   }
 }
 LAPIDARY_INLINE void look_up_iq4(Ints* codes) {
-  __m128i table = _mm_loadu_si128(reinterpret_cast<const __m128i*>(iq4_values));
-  if (!wants_signed_bytes) table = _mm_xor_si128(table, _mm_set1_epi8(static_cast<char>(0x80)));
-  for (int j = 0; j < 8; ++j) codes[j] = look_up(table, codes[j]);
+  for (int j = 0; j < 8; ++j) codes[j] = look_up(iq4_values, wants_signed_bytes ? 0 : 0x80, codes[j]);
 }
 
 struct Plain {

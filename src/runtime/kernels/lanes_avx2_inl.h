@@ -125,6 +125,7 @@ LAPIDARY_INLINE float largest_of(Lanes a) {
   const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
+LAPIDARY_INLINE float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 
 // Blocks of 32 for quantize_row: the bits of the largest magnitude (a NaN or infinity is above all numbers) ...
 LAPIDARY_INLINE uint32_t largest_magnitude_bits(const float* x) {
@@ -172,8 +173,11 @@ LAPIDARY_INLINE Ints shift_left(Ints a, int count) { return _mm256_sll_epi32(a, 
 LAPIDARY_INLINE Ints shift_right_signed(Ints a, int count) { return _mm256_sra_epi32(a, _mm_cvtsi32_si128(count)); }
 LAPIDARY_INLINE Ints subtract(Ints a, Ints b) { return _mm256_sub_epi32(a, b); }
 LAPIDARY_INLINE Ints multiply(Ints a, Ints b) { return _mm256_mullo_epi32(a, b); }
-LAPIDARY_INLINE Ints look_up(__m128i table, Ints nibbles) {
-  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), nibbles);
+// Byte by byte: the entry of a table of 16 that its low four bits name; they are below 16.
+LAPIDARY_INLINE Ints look_up(const int8_t* table, uint8_t flip, Ints nibbles) {
+  const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  const __m128i flipped = _mm_xor_si128(entries, _mm_set1_epi8(static_cast<char>(flip)));
+  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(flipped), nibbles);
 }
 
 LAPIDARY_INLINE Floats every_float(float value) { return _mm256_set1_ps(value); }

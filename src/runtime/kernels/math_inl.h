@@ -31,7 +31,7 @@ LAPIDARY_INLINE Lanes hyperbolic_tangent(Lanes x) {
 }
 
 // 1 / sqrt(x)
-LAPIDARY_INLINE float inverse_root(float x) { return 1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
+LAPIDARY_INLINE float inverse_root(float x) { return 1.0f / square_root(x); }
 
 }  // namespace
 }  // namespace lapidary::LAPIDARY_VARIANT

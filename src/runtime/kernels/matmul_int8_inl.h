@@ -103,22 +103,20 @@ struct GroupBlock {
   BlockFactors factors[panels];
 };
 
-// The contract's step for one block: the panels' codes with one row of activations. sums[p * tile_rows_max] is panel
-// p's.
+// Where the sums of whole numbers begin: for blocks with sub-scales one for each half, else only [0] is used.
 template <typename Format, int panels>
-LAPIDARY_INLINE void add_block(Floats* sums, const GroupBlock<panels>& block, const RowBlock& x) {
-  Ints products[2][panels];
+LAPIDARY_INLINE void begin_products(const RowBlock& x, Ints (*products)[panels]) {
+  constexpr bool corrected = Format::has_sub_scales || effective_offset<Format> != 0;
   for (int p = 0; p < panels; ++p) {
-    constexpr bool corrected = Format::has_sub_scales || effective_offset<Format> != 0;
     products[0][p] = every(corrected ? *x.corrections[0] : 0);
     if constexpr (Format::has_sub_scales) products[1][p] = every(*x.corrections[1]);
   }
-  if constexpr (Format::has_sub_scales) {
-    add_products<Format::bits, 4, panels>(products[0], block.codes, 0, x.quantized);
-    add_products<Format::bits, 4, panels>(products[1], block.codes, 4, x.quantized + 16);
-  } else {
-    add_products<Format::bits, 8, panels>(products[0], block.codes, 0, x.quantized);
-  }
+}
+
+// The contract's step for one block, from its whole numbers on. sums[p * tile_rows_max] is panel p's.
+template <typename Format, int panels>
+LAPIDARY_INLINE void add_products_to_sums(const Ints (*products)[panels], const GroupBlock<panels>& block,
+                                          const RowBlock& x, Floats* sums) {
   for (int p = 0; p < panels; ++p) {
     const BlockFactors& factors = block.factors[p];
     Floats product = to_floats(products[0][p]);
@@ -131,6 +129,39 @@ LAPIDARY_INLINE void add_block(Floats* sums, const GroupBlock<panels>& block, co
   }
 }
 
+// One block of the panels with one row of activations.
+template <typename Format, int panels>
+LAPIDARY_INLINE void add_block(Floats* sums, const GroupBlock<panels>& block, const RowBlock& x) {
+  Ints products[2][panels];
+  begin_products<Format>(x, products);
+  if constexpr (Format::has_sub_scales) {
+    add_products<Format::bits, 4, panels>(products[0], block.codes, 0, x.quantized);
+    add_products<Format::bits, 4, panels>(products[1], block.codes, 4, x.quantized + 16);
+  } else {
+    add_products<Format::bits, 8, panels>(products[0], block.codes, 0, x.quantized);
+  }
+  add_products_to_sums<Format>(products, block, x, sums);
+}
+
+#if defined(LAPIDARY_MATRIX_PRODUCTS)
+// The same with two rows of activations, whose sums are side by side.
+template <typename Format, int panels>
+LAPIDARY_INLINE void add_block_to_two(Floats* sums, const GroupBlock<panels>& block, const RowBlock& x,
+                                      const RowBlock& y) {
+  Ints of_x[2][panels], of_y[2][panels];
+  begin_products<Format>(x, of_x);
+  begin_products<Format>(y, of_y);
+  if constexpr (Format::has_sub_scales) {
+    add_products_of_two<4, panels>(of_x[0], of_y[0], block.codes, 0, x.quantized, y.quantized);
+    add_products_of_two<4, panels>(of_x[1], of_y[1], block.codes, 4, x.quantized + 16, y.quantized + 16);
+  } else {
+    add_products_of_two<8, panels>(of_x[0], of_y[0], block.codes, 0, x.quantized, y.quantized);
+  }
+  add_products_to_sums<Format>(of_x, block, x, sums);
+  add_products_to_sums<Format>(of_y, block, y, sums + 1);
+}
+#endif
+
 // The same with all rows of a tile, or only its first.
 template <typename Format, Amount amount, int panels>
 LAPIDARY_INLINE void add_block_to_all(Floats* sums, const GroupBlock<panels>& group, const Tile& tile, int64_t block) {
@@ -141,19 +172,32 @@ LAPIDARY_INLINE void add_block_to_all(Floats* sums, const GroupBlock<panels>& gr
                 .scale = tile.scales + block,
                 .corrections = {tile.corrections[0][0] + block, tile.corrections[1][0] + block},
                 .scaled_sum = tile.scaled_sums[0] + block};
-  for (int32_t m = 0; m < rows; ++m) {
+  const auto advance_row = [row_stride, scale_stride](RowBlock& row) {
+    row.quantized += row_stride;
+    row.scale += scale_stride;
+    row.corrections[0] += chunk_blocks;
+    row.corrections[1] += chunk_blocks;
+    row.scaled_sum += chunk_blocks;
+  };
+  int32_t m = 0;
+#if defined(LAPIDARY_MATRIX_PRODUCTS)
+  for (; amount != Amount::one && m + 2 <= rows; m += 2) {
+    RowBlock y = x;
+    advance_row(y);
+    add_block_to_two<Format>(sums + m, group, x, y);
+    x = y;
+    advance_row(x);
+  }
+#endif
+  for (; m < rows; ++m) {
     add_block<Format>(sums + m, group, x);
-    x.quantized += row_stride;
-    x.scale += scale_stride;
-    x.corrections[0] += chunk_blocks;
-    x.corrections[1] += chunk_blocks;
-    x.scaled_sum += chunk_blocks;
+    advance_row(x);
   }
 }
 
 // Into the second-level cache: memory takes longer than a whole panel, and the first level is too small for one.
 LAPIDARY_INLINE void prefetch(const uint8_t* p, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(p + i), _MM_HINT_T1);
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, 0, 2);
 }
 
 // Where the blocks of a group are.

@@ -23,6 +23,9 @@
 
 #define LAPIDARY_TEXT_INNER(x) #x
 #define LAPIDARY_TEXT(x) LAPIDARY_TEXT_INNER(x)
+#if !defined(LAPIDARY_VARIANT_NAME)
+#define LAPIDARY_VARIANT_NAME LAPIDARY_TEXT(LAPIDARY_VARIANT)
+#endif
 
 namespace lapidary::LAPIDARY_VARIANT {
 namespace {
@@ -82,7 +85,7 @@ void matmul(const TensorView& weights, int64_t row_begin, int64_t row_end, const
 }  // namespace
 
 const Kernels kernels = {
-    .name = LAPIDARY_TEXT(LAPIDARY_VARIANT),
+    .name = LAPIDARY_VARIANT_NAME,
     .matmul = matmul,
     .quantize_row = quantize_row,
     .rms_norm = rms_norm,

@@ -18,5 +18,11 @@ extern const Kernels kernels;
 namespace avx512vnni {
 extern const Kernels kernels;
 }
+namespace neon {
+extern const Kernels kernels;
+}
+namespace neon_i8mm {
+extern const Kernels kernels;
+}
 
 }  // namespace lapidary

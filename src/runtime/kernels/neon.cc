@@ -1,0 +1,3 @@
+#define LAPIDARY_VARIANT neon
+#include "kernels/lanes_neon_inl.h"
+#include "kernels/variant_inl.h"
