@@ -145,6 +145,8 @@ Result<ExitStatus> answer(const RunOptions& options, const Question& question, O
   request.text = question.text;
   request.media_folder = question.media_folder;
   request.interrupted = &interrupt_flag();
+  Speculation speculation(engine);
+  if (options.draft) request.speculation = &speculation;
   request.progress = [&](int64_t done, int64_t total) {
     progress.show("reading", done, total);
     return true;
@@ -191,6 +193,7 @@ Result<ExitStatus> chat(const RunOptions& options, Question question, OpenedEngi
   setup.think = options.think;
   setup.images = options.images;
   setup.sounds = options.sounds;
+  setup.draft = options.draft;
   setup.history_path = options.no_history ? "" : History::default_path();
   return chat_loop(engine, std::move(setup), console);
 }

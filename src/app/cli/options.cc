@@ -164,6 +164,17 @@ class Verb {
             "detail of pictures: 70, 140, 280, 560 or 1120 tokens each")
         ->type_name("N");
   }
+  void draft(bool& target) {
+    app_.add_option_function<std::string>(
+            "--draft",
+            [&target](const std::string& word) {
+              if (word != "auto" && word != "off")
+                throw CLI::ValidationError("--draft", fmt::format("expected auto or off, found \"{}\"", word));
+              target = word == "auto";
+            },
+            "guess tokens that repeat the text and check several at once (auto); the answer is the same, only faster")
+        ->type_name("auto|off");
+  }
   void context(int64_t& target) {
     app_.add_option_function<std::string>(
             "-c,--context",
@@ -260,6 +271,7 @@ Result<Command> parse_run(const std::vector<std::string>& words, const FileExist
   verb.context(options.context);
   verb.image_tokens(options.image_tokens);
   verb.engine(options.engine);
+  verb.draft(options.draft);
   verb.flag("--raw", options.raw, "no chat format: continue the text");
   verb.flag("--no-history", options.no_history, "keep no history of what is typed in a chat");
   return finish<RunOptions>(verb, words, options, [&](RunOptions& run) -> Result<void> {

@@ -48,6 +48,7 @@ struct RunOptions {
   ConstraintChoice constraint;
   std::optional<std::string> prompt;
   std::string chat_file, system, tools_file;
+  bool draft = true;  // guess tokens and have the model check several at once
   std::vector<std::string> images, sounds, stop_strings;
   int64_t tokens_max = 0;  // 0: until the model stops
   int64_t context = context_default;

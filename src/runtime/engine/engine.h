@@ -93,11 +93,20 @@ class Session {
 
   // Adds one token and computes the logits after it.
   Result<void> append(int32_t token);
-  // The same for several at once: the logits are those after the last.
-  Result<void> append(std::span<const int32_t> tokens);
+  // The same for several at once, with the logits after each of the last `logit_rows` (at least 1, at most all).
+  Result<void> append(std::span<const int32_t> tokens, int32_t logit_rows = 1);
+  // Forgets the last `count` tokens of the last append: fewer than its logit rows. Cache and logits are then, to the
+  // last bit, as if only the others had been appended.
+  void take_back(int64_t count);
 
-  // After set_prompt or append: [vocabulary], softcapped, nothing suppressed. Valid until the next call.
-  std::span<const float> logits() const { return logits_; }
+  // After set_prompt or append: [vocabulary], softcapped, nothing suppressed: those after the last token. Valid until
+  // the next call.
+  std::span<const float> logits() const { return logits(logit_rows_ - 1); }
+  // Those of row `row` of the last append's `logit_rows`.
+  std::span<const float> logits(int32_t row) const {
+    const auto vocabulary = static_cast<size_t>(engine_->config().vocabulary);
+    return std::span(logits_).subspan(static_cast<size_t>(row) * vocabulary, vocabulary);
+  }
   int64_t length() const { return cache_.length(); }
   int64_t context() const { return context_; }
   int64_t reused() const { return reused_; }  // tokens of the last prompt that were already there
@@ -120,6 +129,7 @@ class Session {
   Result<void> step(const TokenizedPrompt& prompt, int64_t first, int64_t count, std::span<const int32_t> logit_rows,
                     float* logits, const HiddenObserver* observer, const std::atomic<bool>* cancelled = nullptr);
   int64_t next_chunk(const TokenizedPrompt& prompt, int64_t first) const;
+  void reserve_logits(int32_t rows);
 
   Engine* engine_;
   int64_t context_;
@@ -129,7 +139,8 @@ class Session {
   Held checkpoint_held_;
   int64_t checkpoint_wanted_ = -1;
   int64_t reused_ = 0;
-  std::vector<float> logits_;
+  std::vector<float> logits_;  // [logit_rows_, vocabulary] and what longer steps needed
+  int32_t logit_rows_ = 1;
 };
 
 }  // namespace lapidary

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cassert>
 
 #include "engine/engine.h"
 
@@ -86,7 +87,7 @@ Result<void> Session::set_prompt(const TokenizedPrompt& prompt, const Progress& 
   }
   held_ = {{prompt.ids.begin(), prompt.ids.begin() + reused_}, {hashes.begin(), hashes.begin() + reused_}};
 
-  logits_.resize(static_cast<size_t>(engine_->config().vocabulary));
+  reserve_logits(1);
   for (int64_t first = reused_; first < total;) {
     if (progress && !progress(first - reused_, total - reused_)) return fail(ErrorKind::cancelled, "prompt", "stopped");
     const int64_t end = next_chunk(prompt, first);
@@ -105,9 +106,15 @@ Result<void> Session::set_prompt(const TokenizedPrompt& prompt, const Progress& 
   return {};
 }
 
+void Session::reserve_logits(int32_t rows) {
+  const size_t size = static_cast<size_t>(rows) * static_cast<size_t>(engine_->config().vocabulary);
+  if (logits_.size() < size) logits_.resize(size);
+  logit_rows_ = rows;
+}
+
 Result<void> Session::append(int32_t token) { return append(std::span(&token, 1)); }
 
-Result<void> Session::append(std::span<const int32_t> tokens) {
+Result<void> Session::append(std::span<const int32_t> tokens, int32_t logit_rows) {
   if (cache_.length() + static_cast<int64_t>(tokens.size()) > context_)
     return fail(ErrorKind::limit, "context", fmt::format("all {} tokens are used", context_));
   if (tokens.empty()) return {};
@@ -116,11 +123,25 @@ Result<void> Session::append(std::span<const int32_t> tokens) {
   for (const int32_t token : tokens)
     rows.push_back({token, nullptr, cache_.length() + static_cast<int64_t>(rows.size()) + 1});
   const BatchSegment segment{&cache_, rows};
-  const auto last = static_cast<int32_t>(rows.size()) - 1;
-  LAPIDARY_CHECK(engine_->decoder().forward({{&segment, 1}, {&last, 1}, logits_.data(), nullptr, nullptr}));
+  reserve_logits(logit_rows);
+  std::vector<int32_t> wanted;
+  for (auto row = static_cast<int32_t>(rows.size()) - logit_rows; row < static_cast<int32_t>(rows.size()); ++row)
+    wanted.push_back(row);
+  LAPIDARY_CHECK(engine_->decoder().forward({{&segment, 1}, wanted, logits_.data(), nullptr, nullptr}));
   held_.ids.insert(held_.ids.end(), tokens.begin(), tokens.end());
   held_.hashes.resize(held_.ids.size(), 0);
   return {};
+}
+
+void Session::take_back(int64_t count) {
+  assert(count >= 0 && count < logit_rows_);
+  // The append that wrote them dropped nothing that the window before them needs.
+  const bool done = cache_.truncate(cache_.length() - count);
+  assert(done);
+  static_cast<void>(done);
+  held_.ids.resize(static_cast<size_t>(cache_.length()));
+  held_.hashes.resize(held_.ids.size());
+  logit_rows_ -= static_cast<int32_t>(count);
 }
 
 Result<void> Session::evaluate(const TokenizedPrompt& prompt, int64_t first_logits, const Visit& visit,
