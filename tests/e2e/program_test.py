@@ -97,13 +97,14 @@ class Program(unittest.TestCase):
         text = "Repeat: one two three four five six seven. one two three four five six seven. one two three four five six seven."
         for sampled in (("--greedy",), ("--temp", "1.5", "--seed", "5")):
             usages = []
-            for draft in ("auto", "off"):
-                events = self.events(self.check(DONE, "run", text, "--raw", "-n", "60", "--json", "--draft", draft, *sampled))
+            for draft in ((), ("--draft", "off")):
+                events = self.events(self.check(DONE, "run", text, "--raw", "-n", "60", "--json", *draft, *sampled))
                 usages.append(events[-1])
             self.assertEqual(usages[0]["reply_ids"], usages[1]["reply_ids"])
             self.assertLessEqual(usages[0]["accepted_tokens"], usages[0]["drafted_tokens"])
             self.assertEqual((usages[1]["drafted_tokens"], usages[1]["accepted_tokens"]), (0, 0))
-        self.check(WRONG_USE, "run", text, "--draft", "on")
+        self.check(FAILED, "run", text, "--draft", "nowhere.gguf")
+        self.check(REFUSED, "run", text, "--draft", SPARK)
 
     def test_the_same_seed_gives_the_same_answer(self):
         sampled = ("run", "Who are you?", "--temp", "2", "--seed", "5", "-n", "20", "--json")

@@ -11,6 +11,7 @@ constexpr double row_cost_guessed = 0.3, row_cost_least = 0.1;
 constexpr double gain_min = 1.05;  // a plan must promise this much: times are noisy
 constexpr double credit_share = 0.01, credit_first = 0.3, credit_most = 4;  // in calls with one row
 constexpr double observations_kept = 100, usual_weight = 2;
+constexpr double fading = 0.005;
 constexpr int64_t single_age_max = 8;  // calls after which a plain one is due, if guesses fail
 
 }  // namespace
@@ -64,16 +65,19 @@ double StepTimes::at(int32_t rows) const {
   return low + slope * (rows - below);
 }
 
-Acceptance::Acceptance(std::vector<double> usual) : means_(std::move(usual)), weights_(means_.size(), usual_weight) {}
+Acceptance::Acceptance(std::vector<double> usual)
+    : usual_(std::move(usual)), means_(usual_), weights_(means_.size(), usual_weight) {}
 
 void Acceptance::add(size_t grade, bool right) {
   weights_[grade] = std::min(observations_kept, weights_[grade] + 1);
   means_[grade] += ((right ? 1.0 : 0.0) - means_[grade]) / weights_[grade];
 }
 
-size_t DraftPolicy::depth(int32_t certain, const std::vector<double>& right, double guess_seconds) const {
+void Acceptance::fade(size_t grade) { means_[grade] += fading * (usual_[grade] - means_[grade]); }
+
+DraftPolicy::Plan DraftPolicy::plan(int32_t certain, const std::vector<double>& right, double guess_seconds) const {
   const double one = times_.at(1);
-  if (one <= 0 || certain < 1 || (failed_ && times_.age(1) > single_age_max)) return 0;
+  if (one <= 0 || certain < 1 || (failed_ && times_.age(1) > single_age_max)) return {};
   const double anyway = times_.at(certain);
   size_t best = 0;
   double best_rate = gain_min / one, chance = 1, tokens = 1;
@@ -87,7 +91,7 @@ size_t DraftPolicy::depth(int32_t certain, const std::vector<double>& right, dou
       best_rate = tokens / (one + more);
     }
   }
-  return best;
+  return {best, best_rate};
 }
 
 void DraftPolicy::add(int32_t certain, int32_t guesses, int32_t right, double seconds, double guess_seconds) {

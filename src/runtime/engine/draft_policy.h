@@ -52,17 +52,23 @@ class Acceptance {
   explicit Acceptance(std::vector<double> usual);
   void add(size_t grade, bool right);
   double at(size_t grade) const { return means_[grade]; }
+  // What was seen counts a little less: called while nothing is.
+  void fade(size_t grade);
 
  private:
-  std::vector<double> means_;
-  std::vector<double> weights_;
+  std::vector<double> usual_, means_, weights_;
 };
 
 class DraftPolicy {
  public:
   // How many guesses to have checked in the call that computes `certain` tokens anyway, if `right[i]` is the chance of
-  // the i-th, given that all before it were right. 0: none. guess_seconds: what making one costs.
-  size_t depth(int32_t certain, const std::vector<double>& right, double guess_seconds = 0) const;
+  // the i-th, given that all before it were right. 0: none. guess_seconds: what making one costs. The tokens a second
+  // that this promises tell which of two sources to ask.
+  struct Plan {
+    size_t depth = 0;
+    double tokens_per_s = 0;
+  };
+  Plan plan(int32_t certain, const std::vector<double>& right, double guess_seconds = 0) const;
   // What came of it: a call with `certain` tokens and `guesses` more, of which `right` were right. seconds: of the
   // call; guess_seconds: of making the guesses, all of them.
   void add(int32_t certain, int32_t guesses, int32_t right, double seconds, double guess_seconds = 0);

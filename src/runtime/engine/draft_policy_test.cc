@@ -31,7 +31,7 @@ Outcome write(const World& world, int64_t tokens, uint32_t seed) {
   Acceptance acceptance({world.believed});
   Outcome outcome;
   while (outcome.tokens < tokens) {
-    const size_t depth = policy.depth(1, std::vector<double>(32, acceptance.at(0)));
+    const size_t depth = policy.plan(1, std::vector<double>(32, acceptance.at(0))).depth;
     const auto rows = static_cast<int32_t>(depth) + 1;
     size_t right = 0;
     while (right < depth && chance(dice) < world.right) ++right;
@@ -85,6 +85,8 @@ TEST_CASE("acceptance: begins at what is usual and follows what is seen") {
   for (int i = 0; i < 300; ++i) acceptance.add(1, i % 4 == 0);
   CHECK(acceptance.at(1) == doctest::Approx(0.25).epsilon(0.15));
   CHECK(acceptance.at(0) == 0.3);
+  for (int i = 0; i < 1000; ++i) acceptance.fade(1);
+  CHECK(acceptance.at(1) == doctest::Approx(0.9).epsilon(0.02));
 }
 
 TEST_CASE("never slower than 0.98 of plain, however wrong the guesses and the belief in them are") {
@@ -123,12 +125,12 @@ TEST_CASE("tokens that are certain count as what the call takes anyway") {
   DraftPolicy policy;
   for (int i = 0; i < 3; ++i) policy.add(1, 0, 0, 0.1);
   const std::vector<double> sure(32, 0.99);
-  CHECK(policy.depth(1, sure) > 0);
-  CHECK(policy.depth(20, sure) <= static_cast<size_t>(draft_rows_max) - 20);
-  CHECK(policy.depth(draft_rows_max, sure) == 0);
-  CHECK(policy.depth(draft_rows_max + 40, sure) == 0);
-  CHECK(policy.depth(1, {}) == 0);
-  CHECK(policy.depth(1, sure, 10.0) == 0);  // dear guesses
+  CHECK(policy.plan(1, sure).depth > 0);
+  CHECK(policy.plan(20, sure).depth <= static_cast<size_t>(draft_rows_max) - 20);
+  CHECK(policy.plan(draft_rows_max, sure).depth == 0);
+  CHECK(policy.plan(draft_rows_max + 40, sure).depth == 0);
+  CHECK(policy.plan(1, {}).depth == 0);
+  CHECK(policy.plan(1, sure, 10.0).depth == 0);  // dear guesses
 }
 
 }  // namespace lapidary

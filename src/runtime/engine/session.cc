@@ -39,8 +39,8 @@ int64_t Session::next_chunk(const TokenizedPrompt& prompt, int64_t first) const 
 }
 
 Result<void> Session::step(const TokenizedPrompt& prompt, int64_t first, int64_t count,
-                           std::span<const int32_t> logit_rows, float* logits, const HiddenObserver* observer,
-                           const std::atomic<bool>* cancelled) {
+                           std::span<const int32_t> logit_rows, float* logits, float* states,
+                           const HiddenObserver* observer) {
   std::vector<BatchRow> rows(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     BatchRow& row = rows[static_cast<size_t>(i)];
@@ -52,7 +52,7 @@ Result<void> Session::step(const TokenizedPrompt& prompt, int64_t first, int64_t
     }
   }
   const BatchSegment segment{&cache_, rows};
-  return engine_->decoder().forward({{&segment, 1}, logit_rows, logits, observer, cancelled});
+  return engine_->decoder().forward({{&segment, 1}, logit_rows, logits, observer, nullptr, nullptr, nullptr, states});
 }
 
 Result<void> Session::set_prompt(const TokenizedPrompt& prompt, const Progress& progress) {
@@ -93,7 +93,7 @@ Result<void> Session::set_prompt(const TokenizedPrompt& prompt, const Progress& 
     const int64_t end = next_chunk(prompt, first);
     const auto last_row = static_cast<int32_t>(end - first - 1);
     const std::span<const int32_t> wanted(&last_row, end == total ? 1 : 0);
-    LAPIDARY_CHECK(step(prompt, first, end - first, wanted, logits_.data(), nullptr));
+    LAPIDARY_CHECK(step(prompt, first, end - first, wanted, logits_.data(), states_.data(), nullptr));
     held_.ids.insert(held_.ids.end(), prompt.ids.begin() + first, prompt.ids.begin() + end);
     held_.hashes.insert(held_.hashes.end(), hashes.begin() + first, hashes.begin() + end);
     if (end == checkpoint_wanted_) {
@@ -109,6 +109,7 @@ Result<void> Session::set_prompt(const TokenizedPrompt& prompt, const Progress& 
 void Session::reserve_logits(int32_t rows) {
   const size_t size = static_cast<size_t>(rows) * static_cast<size_t>(engine_->config().vocabulary);
   if (logits_.size() < size) logits_.resize(size);
+  states_.resize(static_cast<size_t>(rows) * static_cast<size_t>(engine_->config().hidden));
   logit_rows_ = rows;
 }
 
@@ -127,7 +128,8 @@ Result<void> Session::append(std::span<const int32_t> tokens, int32_t logit_rows
   std::vector<int32_t> wanted;
   for (auto row = static_cast<int32_t>(rows.size()) - logit_rows; row < static_cast<int32_t>(rows.size()); ++row)
     wanted.push_back(row);
-  LAPIDARY_CHECK(engine_->decoder().forward({{&segment, 1}, wanted, logits_.data(), nullptr, nullptr}));
+  LAPIDARY_CHECK(engine_->decoder().forward(
+      {{&segment, 1}, wanted, logits_.data(), nullptr, nullptr, nullptr, nullptr, states_.data()}));
   held_.ids.insert(held_.ids.end(), tokens.begin(), tokens.end());
   held_.hashes.resize(held_.ids.size(), 0);
   return {};
@@ -168,7 +170,7 @@ Result<void> Session::evaluate(const TokenizedPrompt& prompt, int64_t first_logi
     wanted.clear();
     for (int64_t row = skipped; row < end - first; ++row) wanted.push_back(static_cast<int32_t>(row));
     logits.resize(wanted.size() * static_cast<size_t>(vocabulary));
-    LAPIDARY_CHECK(step(prompt, first, end - first, wanted, logits.data(), observer));
+    LAPIDARY_CHECK(step(prompt, first, end - first, wanted, logits.data(), nullptr, observer));
     if (!wanted.empty()) LAPIDARY_CHECK(visit(first + skipped, static_cast<int64_t>(wanted.size()), logits.data()));
     first = end;
   }

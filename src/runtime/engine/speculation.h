@@ -8,7 +8,8 @@
 // picked tokens alone.
 //
 // Guesses come from what the text has said before: the longest end of it that stood in it already is continued as it
-// was there (suffix_automaton.h). How many are worth a try, and whether any is, says draft_policy.h.
+// was there (suffix_automaton.h). Or from a drafter, if the engine has one and it promises more (model/drafter.h). How
+// many are worth a try, and whether any is, says draft_policy.h.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +32,7 @@ using NextTokens = std::function<Result<std::vector<int32_t>>(std::span<const fl
 // of costs and chances stays. Belongs to one engine, and to its thread.
 class Speculation {
  public:
-  explicit Speculation(const Engine& engine);
+  explicit Speculation(Engine& engine);
 
   // A sequence begins, or one turn more of it: all tokens it has now. `read`: how many of them were computed just now,
   // in `read_seconds`.
@@ -43,21 +44,35 @@ class Speculation {
   };
   const Counts& counts() const { return counts_; }  // since begin()
   const DraftPolicy& policy() const { return policy_; }
+  // The guesses that are being judged, while write_tokens() asks what comes next.
+  std::span<const int32_t> guesses() const { return guesses_; }
 
-  // For tests: guesses of this many tokens wherever there is a match, whatever they cost.
+  // For tests: guesses of this many tokens wherever there is a match or a drafter, whatever they cost.
   void always_draft(size_t tokens) { always_ = tokens; }
 
  private:
   friend Result<void> write_tokens(Session&, Speculation*, const NextTokens&);
   void push(int32_t token);
-  // Guesses for what follows, to be computed with `certain` tokens; at most `most`.
-  std::vector<int32_t> draft(size_t certain, int64_t most);
+  // Guesses for what follows `taken`, which are not in the session yet; together they fit it.
+  void draft(const Session& session, std::span<const int32_t> taken);
+  std::vector<int32_t> copy(size_t most, std::vector<double>& right) const;
+  std::vector<int32_t> ask_drafter(const Session& session, int32_t taken, size_t most);
+  bool is_stop(int32_t token) const;
   void checked(size_t certain, size_t guesses, size_t right, double seconds);
 
-  std::vector<int32_t> stop_tokens_;
+  Engine& engine_;
   SuffixAutomaton seen_;
   Acceptance copies_;
+  // Of the drafter: all its guesses, by how far the first is above the second, and the time for one.
+  Acceptance drafter_, drafter_gaps_;
+  double guess_seconds_ = 0;
+  struct Asked {  // of the drafter, for the call to come
+    std::vector<size_t> grades;
+    int32_t first = -1;
+    double seconds = 0;
+  } asked_;
   DraftPolicy policy_;
+  std::vector<int32_t> guesses_;
   Counts counts_;
   size_t always_ = 0;
 };
