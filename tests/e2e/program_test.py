@@ -103,7 +103,7 @@ class Program(unittest.TestCase):
             self.assertEqual(usages[0]["reply_ids"], usages[1]["reply_ids"])
             self.assertLessEqual(usages[0]["accepted_tokens"], usages[0]["drafted_tokens"])
             self.assertEqual((usages[1]["drafted_tokens"], usages[1]["accepted_tokens"]), (0, 0))
-        self.check(FAILED, "run", text, "--draft", "nowhere.gguf")
+        self.check(REFUSED, "run", text, "--draft", "nowhere.gguf")
         self.check(REFUSED, "run", text, "--draft", SPARK)
 
     def test_the_same_seed_gives_the_same_answer(self):

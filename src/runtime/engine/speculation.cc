@@ -46,6 +46,7 @@ bool Speculation::is_stop(int32_t token) const {
 void Speculation::begin(std::span<const int32_t> tokens, int64_t read, double read_seconds) {
   if (read >= read_tokens_telling) policy_.times().expect_row(read_seconds / static_cast<double>(read));
   counts_ = {};
+  asked_ = {};
   seen_.clear();
   for (const int32_t token : tokens) seen_.push(token);
 }
