@@ -27,6 +27,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (end == text.size()) break;
     text.remove_prefix(end + separator.size());
   }
+  if (is_drafter(folder)) {
+    const auto drafter = read_drafter_config(folder);
+    if (drafter) (void)bind_drafter(folder, *drafter);
+  }
   const auto config = read_config(folder);
   if (config) (void)bind_weights(folder, *config);
   return 0;

@@ -22,6 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (void)gguf->numbers("numbers");
   (void)gguf->strings("tokenizer.ggml.tokens");
   if (const auto config = read_config(*gguf, nullptr)) (void)bind_weights(*gguf, nullptr, *config);
+  if (is_drafter(*gguf))
+    if (const auto config = read_drafter_config(*gguf)) (void)bind_drafter(*gguf, *config);
   // The same file as its own projector.
   if (const auto config = read_config(*gguf, &*gguf)) (void)bind_weights(*gguf, &*gguf, *config);
   (void)Tokenizer::from_gguf(*gguf);

@@ -93,6 +93,19 @@ class Program(unittest.TestCase):
         self.assertEqual((events[-1]["stop"], events[-1]["reply_tokens"]), ("length", 2))
         self.assertEqual(self.check(DONE, "run", "Who are you?", "--stop", " Spark").stdout, b"I am\n")
 
+    def test_drafts_change_nothing_but_the_time(self):
+        text = "Repeat: one two three four five six seven. one two three four five six seven. one two three four five six seven."
+        for sampled in (("--greedy",), ("--temp", "1.5", "--seed", "5")):
+            usages = []
+            for draft in ((), ("--draft", "off")):
+                events = self.events(self.check(DONE, "run", text, "--raw", "-n", "60", "--json", *draft, *sampled))
+                usages.append(events[-1])
+            self.assertEqual(usages[0]["reply_ids"], usages[1]["reply_ids"])
+            self.assertLessEqual(usages[0]["accepted_tokens"], usages[0]["drafted_tokens"])
+            self.assertEqual((usages[1]["drafted_tokens"], usages[1]["accepted_tokens"]), (0, 0))
+        self.check(REFUSED, "run", text, "--draft", "nowhere.gguf")
+        self.check(REFUSED, "run", text, "--draft", SPARK)
+
     def test_the_same_seed_gives_the_same_answer(self):
         sampled = ("run", "Who are you?", "--temp", "2", "--seed", "5", "-n", "20", "--json")
         ids = [self.events(self.check(DONE, *sampled, "-t", t))[-1]["reply_ids"] for t in ("1", "2")]

@@ -42,7 +42,8 @@ class Chat {
         console_(console),
         history_(setup_.history_path),
         editor_(screen_),
-        session_(std::make_unique<Session>(engine, setup_.context)) {}
+        session_(std::make_unique<Session>(engine, setup_.context)),
+        speculation_(engine) {}
 
   ExitStatus run() {
     on_second_interrupt(SecondInterrupt::ignored);
@@ -230,6 +231,7 @@ class Chat {
     interrupt_flag() = false;
     ProgressLine progress(console_, true);
     request.interrupted = &interrupt_flag();
+    if (setup_.draft) request.speculation = &speculation_;
     request.progress = [&](int64_t done, int64_t total) {
       progress.show("reading", done, total);
       return true;
@@ -299,6 +301,7 @@ class Chat {
   StandardScreen screen_;
   LineEditor editor_;
   std::unique_ptr<Session> session_;
+  Speculation speculation_;
   std::vector<Message> messages_;  // without the system prompt
   std::vector<MediaPart> attached_;
 };

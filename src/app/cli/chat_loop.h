@@ -22,6 +22,7 @@ struct ChatSetup {
   std::string system;
   std::vector<OrderedJson> tools;
   bool think = false;
+  bool draft = true;                        // guess tokens
   std::vector<std::string> images, sounds;  // for the first message
   std::string history_path;                 // "": none
 };

@@ -9,6 +9,7 @@
 #include "base/terminal.h"
 #include "bench/machine_peak.h"
 #include "bench/model_speed.h"
+#include "bench/speculation_speed.h"
 #include "cli/bench_grammar.h"
 #include "cli/commands.h"
 #include "cli/open_model.h"
@@ -19,12 +20,15 @@ namespace lapidary {
 namespace {
 
 constexpr int machine_reps = 7;
+constexpr int64_t drafter_tokens = 200;
 constexpr uint64_t stream_bytes_max = 2ULL << 30, stream_bytes_min = 256ULL << 20;
 
 struct Figures {
   double load_s = 0;
   ModelSpeed speed;
   TokenWork work;
+  std::optional<SpeculationSpeed> edit;
+  std::vector<std::pair<double, SpeculationSpeed>> drafter;  // by how often its guesses are right
   uint64_t peak_rss_bytes = 0;  // of loading and the timed run; what measures the machine comes later
   Spread stream_gb_s;
   std::optional<Spread> int8_gops;
@@ -46,6 +50,16 @@ double percent(double part, double whole) { return whole > 0 ? 100 * part / whol
 
 // Rounded, so that the JSON is readable; no measurement is more exact.
 double rounded(double value) { return std::stod(fmt::format("{:.5g}", value)); }
+
+OrderedJson speculation_json(const SpeculationSpeed& speed) {
+  return {{"tokens", speed.tokens},
+          {"tokens_per_s", rounded(speed.tokens_per_s)},
+          {"plain_tokens_per_s", rounded(speed.plain_tokens_per_s)},
+          {"speedup", rounded(speed.speedup())},
+          {"calls", speed.calls},
+          {"drafted", speed.guesses.drafted},
+          {"accepted", speed.guesses.accepted}};
+}
 
 OrderedJson report_json(const Figures& figures, const BenchOptions& options, const Engine& engine) {
   OrderedJson prefill = OrderedJson::array(), decode = OrderedJson::array(), verify = OrderedJson::array();
@@ -77,6 +91,11 @@ OrderedJson report_json(const Figures& figures, const BenchOptions& options, con
                       {"ms", rounded(calls.ms.median)},
                       {"min", rounded(calls.ms.min)},
                       {"max", rounded(calls.ms.max)}});
+  OrderedJson drafter = OrderedJson::array();
+  for (const auto& [right, speed] : figures.drafter) {
+    drafter.push_back(speculation_json(speed));
+    drafter.back()["right"] = right;
+  }
   OrderedJson json = {{"cpu", cpu_name()},
                       {"variant", engine.kernels().name},
                       {"threads", engine.threads()},
@@ -93,6 +112,8 @@ OrderedJson report_json(const Figures& figures, const BenchOptions& options, con
                       {"peak_rss_bytes", figures.peak_rss_bytes},
                       {"logits_hash", fmt::format("{:016x}", figures.speed.logits_hash)},
                       {"reps", options.reps}};
+  if (figures.edit) json["edit"] = speculation_json(*figures.edit);
+  if (!drafter.empty()) json["drafter"] = std::move(drafter);
   if (figures.int8_gops) json["int8_peak_gops"] = rounded(figures.int8_gops->median);
   return json;
 }
@@ -100,6 +121,12 @@ OrderedJson report_json(const Figures& figures, const BenchOptions& options, con
 std::string row_text(std::string_view what, const Spread& spread, std::string_view unit, std::string_view rest) {
   return fmt::format("{:<24} {:>8.4g} {:<9} ({:.4g} to {:.4g}){}{}\n", what, spread.median, unit, spread.min,
                      spread.max, rest.empty() ? "" : "   ", rest);
+}
+
+std::string speculation_text(const std::string& what, const SpeculationSpeed& speed) {
+  return fmt::format("{:<24} {:>8.4g} {:<9} {:.2f} times {:.4g}; {} calls, {} of {} guesses right\n", what,
+                     speed.tokens_per_s, "tokens/s", speed.speedup(), speed.plain_tokens_per_s, speed.calls,
+                     speed.guesses.accepted, speed.guesses.drafted);
 }
 
 std::string report_text(const Figures& figures, const Engine& engine) {
@@ -125,6 +152,9 @@ std::string report_text(const Figures& figures, const Engine& engine) {
   for (const VerifySpeed& calls : figures.speed.verify)
     text += row_text(fmt::format("a call with {} token{}", calls.rows, calls.rows == 1 ? "" : "s"), calls.ms, "ms",
                      fmt::format("{:.2f} of one call", calls.ms.median / figures.speed.verify[0].ms.median));
+  if (figures.edit) text += speculation_text(fmt::format("edits {} tokens", figures.edit->tokens), *figures.edit);
+  for (const auto& [right, speed] : figures.drafter)
+    text += speculation_text(fmt::format("drafter right at {:.2g}", right), speed);
   text += fmt::format("\npeak resident            {} (the file: {})\nhash of the logits       {:016x}\n",
                       format_bytes(static_cast<double>(figures.peak_rss_bytes)), format_bytes(file_bytes),
                       figures.speed.logits_hash);
@@ -154,7 +184,9 @@ Result<void> bench(const BenchOptions& options, Console& console) {
   Engine& engine = *opened.engine;
   const SpeedOptions wanted = {options.prefill_tokens, options.decode_tokens, options.depths,
                                options.verify_rows,    options.verify_depth,  options.reps};
-  LAPIDARY_CHECK(plan_context(engine, deepest(wanted), 0, options.engine.force));
+  if (!options.draft.empty()) LAPIDARY_CHECK(choose_drafter(options.draft, engine));
+  LAPIDARY_CHECK(
+      plan_context(engine, std::max(deepest(wanted), 2 * options.edit_tokens + 64), 0, options.engine.force));
   Figures figures;
   figures.load_s = opened.load_seconds;
   figures.work = token_work(engine.model().weights());
@@ -166,6 +198,16 @@ Result<void> bench(const BenchOptions& options, Console& console) {
                  return !interrupt_flag();
                }));
   figures.peak_rss_bytes = resident_bytes_peak();
+  const GoOn go_on = [] { return !interrupt_flag(); };
+  if (options.edit_tokens > 0) {
+    progress.show("editing");
+    LAPIDARY_TRY(figures.edit, measure_edit(engine, options.edit_tokens, go_on));
+  }
+  for (const double right : engine.drafter() != nullptr ? options.draft_right : std::vector<double>()) {
+    progress.show("drafting");
+    LAPIDARY_TRY(const SpeculationSpeed speed, measure_drafter(engine, drafter_tokens, right, go_on));
+    figures.drafter.emplace_back(right, speed);
+  }
   progress.show("measuring the machine");
   LAPIDARY_CHECK(measure_machine(engine, figures));
   progress.clear();

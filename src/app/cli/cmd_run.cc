@@ -145,6 +145,8 @@ Result<ExitStatus> answer(const RunOptions& options, const Question& question, O
   request.text = question.text;
   request.media_folder = question.media_folder;
   request.interrupted = &interrupt_flag();
+  Speculation speculation(engine);
+  if (options.draft != "off") request.speculation = &speculation;
   request.progress = [&](int64_t done, int64_t total) {
     progress.show("reading", done, total);
     return true;
@@ -191,6 +193,7 @@ Result<ExitStatus> chat(const RunOptions& options, Question question, OpenedEngi
   setup.think = options.think;
   setup.images = options.images;
   setup.sounds = options.sounds;
+  setup.draft = options.draft != "off";
   setup.history_path = options.no_history ? "" : History::default_path();
   return chat_loop(engine, std::move(setup), console);
 }
@@ -206,6 +209,7 @@ ExitStatus run_command(const RunOptions& options, Console& console) {
   if (!question) return refuse(question.error());
   auto opened = open_engine(options.model, options.engine, console);
   if (!opened) return refuse(opened.error());
+  if (const auto chosen = choose_drafter(options.draft, *opened->engine); !chosen) return refuse(chosen.error());
   const auto status = question->chat ? chat(options, std::move(*question), *opened, console)
                                      : answer(options, *question, *opened, console);
   return status ? *status : refuse(status.error());

@@ -51,6 +51,8 @@ OrderedJson to_json(const UsageEvent& usage) {
           {"reused_tokens", usage.reused_tokens},
           {"reply_tokens", usage.reply_tokens},
           {"thinking_tokens", usage.thinking_tokens},
+          {"drafted_tokens", usage.drafted_tokens},
+          {"accepted_tokens", usage.accepted_tokens},
           {"load_seconds", usage.load_seconds},
           {"prompt_seconds", usage.prompt_seconds},
           {"reply_seconds", usage.reply_seconds},

@@ -51,6 +51,18 @@ Result<OpenedEngine> open_engine(const ModelChoice& choice, const EngineChoice& 
   return OpenedEngine{std::move(created), monotonic_seconds() - begin};
 }
 
+Result<void> choose_drafter(const std::string& choice, Engine& engine) {
+  if (choice == "off") return {};
+  std::shared_ptr<const LoadedDrafter> drafter;
+  if (choice.empty()) {
+    drafter = LoadedDrafter::beside(engine.model());
+  } else {
+    LAPIDARY_TRY(drafter, LoadedDrafter::open(choice, engine.config()));
+  }
+  if (drafter) engine.set_drafter(std::move(drafter));
+  return {};
+}
+
 Result<KvType> kv_type(KvChoice choice) {
   switch (choice) {
     case KvChoice::f16:
@@ -69,7 +81,8 @@ Result<KvType> kv_type(KvChoice choice) {
 Result<int64_t> plan_context(const Engine& engine, int64_t wanted, int64_t tokens_needed, bool force) {
   const ModelConfig& config = engine.config();
   const MemoryState memory = memory_state();
-  const uint64_t file_bytes = engine.model().file_bytes();
+  const uint64_t file_bytes =
+      engine.model().file_bytes() + (engine.loaded_drafter() != nullptr ? engine.loaded_drafter()->file_bytes() : 0);
   if (wanted > config.context_max)
     return fail(ErrorKind::wrong_use, "--context",
                 fmt::format("this model's context is {} tokens at most, not {}", config.context_max, wanted));

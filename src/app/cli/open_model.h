@@ -26,6 +26,9 @@ struct OpenedEngine {
 // Maps the files and starts the threads; nothing large is read yet. Says on the terminal that it loads.
 Result<OpenedEngine> open_engine(const ModelChoice& choice, const EngineChoice& engine, Console& console);
 
+// Gives the engine the drafter that was named, or with "" the one beside its model, if there is one; "off": none.
+Result<void> choose_drafter(const std::string& choice, Engine& engine);
+
 // What is chosen, or else what the engine would take on this machine.
 Result<KvType> kv_type(KvChoice choice);
 

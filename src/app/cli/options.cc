@@ -260,6 +260,10 @@ Result<Command> parse_run(const std::vector<std::string>& words, const FileExist
   verb.context(options.context);
   verb.image_tokens(options.image_tokens);
   verb.engine(options.engine);
+  verb.text(
+      "--draft", options.draft, "F|off",
+      "the drafter whose guesses the model checks, several at once; default: one beside the model, and the text's "
+      "own repetitions; off: none. The answer is the same");
   verb.flag("--raw", options.raw, "no chat format: continue the text");
   verb.flag("--no-history", options.no_history, "keep no history of what is typed in a chat");
   return finish<RunOptions>(verb, words, options, [&](RunOptions& run) -> Result<void> {
@@ -267,6 +271,7 @@ Result<Command> parse_run(const std::vector<std::string>& words, const FileExist
     if (first) free_words.push_back(*first);
     if (second) free_words.push_back(*second);
     LAPIDARY_CHECK(assign_words(free_words, exists, run));
+    if (!run.draft.empty() && run.draft != "off" && !exists(run.draft)) return no_such_model(run.draft);
     const ConstraintChoice& constraint = run.constraint;
     if (!constraint.schema_file.empty() + !constraint.grammar_file.empty() + !constraint.regex.empty() > 1)
       return fail(ErrorKind::wrong_use, "run", "give one of --schema, --grammar and --regex");
@@ -393,6 +398,11 @@ Result<Command> parse_bench(const std::vector<std::string>& words, const FileExi
                "also calls with this many new tokens, as speculation makes them (1-8)");
   verb.number("--verify-depth", options.verify_depth, int64_t{0}, most, "N", "tokens before those (512)");
   verb.number("--reps", options.reps, int32_t{1}, int32_t{1000}, "N", "repetitions (3)");
+  verb.number("--edit", options.edit_tokens, int64_t{64}, int64_t{1} << 17, "N",
+              "also write a text of N tokens a second time with changes, as an edit does; the tokens are prescribed");
+  verb.text("--draft", options.draft, "F",
+            "also write with this drafter, each of whose guesses is right with a prescribed chance");
+  verb.numbers("--draft-right", options.draft_right, 0.0, 1.0, false, "P,…", "those chances (0.5,0.7,0.9)");
   verb.text("--grammar", options.grammar_file, "F",
             "instead: how schemas compile, judge their instances and mask the vocabulary (MODEL may be a "
             "tokenizer.json); lines of {\"name\", \"schema\", \"tests\": [{\"valid\", \"data\"}]}");
@@ -401,10 +411,12 @@ Result<Command> parse_bench(const std::vector<std::string>& words, const FileExi
   verb.flag("--json", options.json, "as JSON");
   return finish<BenchOptions>(verb, words, options, [&](BenchOptions& bench) -> Result<void> {
     LAPIDARY_CHECK(set_model(bench.model, model, exists));
+    if (!bench.draft.empty() && !exists(bench.draft)) return no_such_model(bench.draft);
     if (!bench.details_file.empty() && bench.grammar_file.empty())
       return fail(ErrorKind::wrong_use, "--details", "it belongs to --grammar");
     if (bench.depths.empty()) return fail(ErrorKind::wrong_use, "--depth", "give at least one");
-    if (bench.prefill_tokens == 0 && bench.decode_tokens == 0 && bench.verify_rows.empty())
+    if (bench.prefill_tokens == 0 && bench.decode_tokens == 0 && bench.verify_rows.empty() && bench.edit_tokens == 0 &&
+        bench.draft.empty())
       return fail(ErrorKind::wrong_use, "bench", "nothing is left to measure");
     return {};
   });

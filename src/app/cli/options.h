@@ -48,6 +48,7 @@ struct RunOptions {
   ConstraintChoice constraint;
   std::optional<std::string> prompt;
   std::string chat_file, system, tools_file;
+  std::string draft;  // "": guess tokens, also by the drafter beside the model; "off"; a drafter's file or folder
   std::vector<std::string> images, sounds, stop_strings;
   int64_t tokens_max = 0;  // 0: until the model stops
   int64_t context = context_default;
@@ -98,6 +99,9 @@ struct BenchOptions {
   std::vector<int64_t> depths = {0, 2048};
   std::vector<int32_t> verify_rows = {1, 2, 3, 4, 5, 6, 7, 8};
   int32_t reps = 3;
+  int64_t edit_tokens = 0;  // 0: not measured
+  std::string draft;        // as RunOptions; "": not measured
+  std::vector<double> draft_right = {0.5, 0.7, 0.9};
   std::string grammar_file, details_file;
   bool json = false;
 };

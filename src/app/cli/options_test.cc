@@ -40,6 +40,19 @@ TEST_CASE("a word alone is the model if it is there, else the prompt, unless it 
   CHECK(run({""}).prompt == "");
 }
 
+TEST_CASE("--draft is off, or a drafter that is there") {
+  CHECK(run({"hello"}).draft == "");
+  CHECK(run({"hello", "--draft", "off"}).draft == "off");
+  CHECK(run({"hello", "--draft", "dir/model.gguf"}).draft == "dir/model.gguf");
+  CHECK(refusal({"run", "hello", "--draft", "nowhere.gguf"}) == ErrorKind::not_found);
+  CHECK(refusal({"bench", "model.gguf", "--draft", "nowhere.gguf"}) == ErrorKind::not_found);
+  const auto bench = parse({"bench", "model.gguf", "--draft", "folder", "--draft-right", "0.25,1", "--edit", "100"});
+  REQUIRE(bench.has_value());
+  CHECK(std::get<BenchOptions>(*bench).draft_right == std::vector<double>{0.25, 1});
+  CHECK(std::get<BenchOptions>(*bench).edit_tokens == 100);
+  CHECK(refusal({"bench", "model.gguf", "--draft", "folder", "--draft-right", "1.5"}) == ErrorKind::wrong_use);
+}
+
 TEST_CASE("two words, -m and -p") {
   CHECK(run({"model.gguf", "a/b.json"}).prompt == "a/b.json");
   CHECK(refusal({"run", "nowhere", "hello"}) == ErrorKind::not_found);

@@ -6,6 +6,7 @@
 #include "base/system.h"
 #include "bench/machine_peak.h"
 #include "bench/model_speed.h"
+#include "bench/speculation_speed.h"
 
 using namespace lapidary;
 
@@ -103,6 +104,33 @@ TEST_CASE("measuring can be stopped") {
   const auto stopped = measure_speed(*engine, {}, [&](std::string_view) { return ++steps < 3; });
   REQUIRE(!stopped);
   CHECK(stopped.error().kind == ErrorKind::cancelled);
+}
+
+TEST_CASE("an edit and a drafter: every token is a guess that was right, or took a call") {
+  const auto engine = spark(2);
+  const auto edit = measure_edit(*engine, 400, {});
+  REQUIRE_MESSAGE(edit.has_value(), (edit ? "" : edit.error().text()));
+  CHECK(edit->tokens == 400);
+  CHECK(edit->calls + edit->guesses.accepted == 400);
+  CHECK(edit->guesses.accepted <= edit->guesses.drafted);
+  CHECK(edit->speedup() > 0);
+  CHECK(measure_drafter(*engine, 100, 0.5, {}).error().kind == ErrorKind::wrong_use);
+  CHECK(measure_edit(*engine, 400, [] { return false; }).error().kind == ErrorKind::cancelled);
+
+  auto model = LoadedModel::open("tests/golden/unified/model");
+  REQUIRE(model);
+  EngineOptions options;
+  options.threads = 2;
+  const auto tiny = std::move(Engine::create(std::shared_ptr<const LoadedModel>(std::move(*model)), options).value());
+  auto drafter = LoadedDrafter::open("tests/golden/assistant/model", tiny->config());
+  REQUIRE(drafter);
+  tiny->set_drafter(*drafter);
+  for (const double right : {0.0, 1.0}) {
+    const auto drafted = measure_drafter(*tiny, 200, right, {});
+    REQUIRE(drafted);
+    CHECK(drafted->calls + drafted->guesses.accepted == 200);
+    if (right == 0) CHECK(drafted->guesses.accepted == 0);
+  }
 }
 
 TEST_CASE("the work of a token is its weights, the head only in decode") {

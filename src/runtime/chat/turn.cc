@@ -32,29 +32,34 @@ Result<Message> run_turn(Session& session, Engine& engine, const TurnRequest& re
   const PromptEvent read{static_cast<int64_t>(prompt.ids.size()), session.reused(), monotonic_seconds() - begin};
   sink(read);
 
-  // 3. Write the reply, token by token, until something ends it.
+  // 3. Write the reply, token by token, until something ends it. Guesses only make it faster.
   ReplyGeneration reply(tokenizer, engine.config(), request.options, format, ends_in_thought(rendered),
                         [&](TurnEvent&& event) { sink(event); });
-  while (reply.wants_token()) {
-    if (interrupted(request)) {
-      reply.stop(StopReason::interrupted);
-      break;
-    }
-    LAPIDARY_TRY(const int32_t token, reply.next(session.logits()));
-    if (reply.stopped()) break;
-    if (session.length() >= session.context()) {
-      reply.stop(StopReason::context);
-      break;
-    }
-    std::vector<int32_t> tokens{token};
-    for (const int32_t forced : reply.take_forced(session.context() - session.length() - 1)) tokens.push_back(forced);
-    LAPIDARY_CHECK(session.append(tokens));
-  }
+  if (request.speculation != nullptr) request.speculation->begin(prompt.ids, read.tokens - read.reused, read.seconds);
+  LAPIDARY_CHECK(write_tokens(session, request.speculation,
+                              [&](std::span<const float> logits, int64_t room) -> Result<std::vector<int32_t>> {
+                                std::vector<int32_t> tokens;
+                                if (interrupted(request)) {
+                                  reply.stop(StopReason::interrupted);
+                                  return tokens;
+                                }
+                                LAPIDARY_TRY(const int32_t token, reply.next(logits));
+                                if (!reply.stopped() && room <= 0) reply.stop(StopReason::context);
+                                if (!reply.wants_token()) return tokens;
+                                tokens.push_back(token);
+                                for (const int32_t forced : reply.take_forced(room - 1)) tokens.push_back(forced);
+                                if (!reply.wants_token()) tokens.clear();
+                                return tokens;
+                              }));
   reply.finish();
   UsageEvent& usage = reply.usage();
   usage.prompt_tokens = read.tokens;
   usage.reused_tokens = read.reused;
   usage.prompt_seconds = read.seconds;
+  if (request.speculation != nullptr) {
+    usage.drafted_tokens = request.speculation->counts().drafted;
+    usage.accepted_tokens = request.speculation->counts().accepted;
+  }
   sink(usage);
   return std::move(reply.message());
 }

@@ -16,6 +16,7 @@
 #include "chat/reply_parser.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
+#include "engine/speculation.h"
 #include "grammar/constraint.h"
 
 namespace lapidary {
@@ -50,6 +51,7 @@ struct PromptEvent {
 enum class StopReason : uint8_t { stop_token, stop_string, length, context, tool_call, interrupted };
 struct UsageEvent {
   int64_t prompt_tokens = 0, reused_tokens = 0, reply_tokens = 0, thinking_tokens = 0;
+  int64_t drafted_tokens = 0, accepted_tokens = 0;  // guesses that were computed, and those of them that were right
   double load_seconds = 0, prompt_seconds = 0, reply_seconds = 0;
   StopReason reason = StopReason::stop_token;
   std::vector<int32_t> reply_ids;  // stop token included
@@ -65,7 +67,8 @@ struct TurnRequest {
   TurnOptions options;
   Progress progress;  // of reading the prompt
   const std::atomic<bool>* interrupted =
-      nullptr;  // set from a signal handler: the reply ends, the session stays usable
+      nullptr;                         // set from a signal handler: the reply ends, the session stays usable
+  Speculation* speculation = nullptr;  // of the same engine, kept from turn to turn; the reply is the same without
 };
 
 // Runs the turn to its end. Events come on the calling thread. The reply as a message, ready to be appended to the

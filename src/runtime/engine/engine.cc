@@ -39,6 +39,12 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const LoadedModel
   return engine;
 }
 
+void Engine::set_drafter(std::shared_ptr<const LoadedDrafter> drafter) {
+  loaded_drafter_ = std::move(drafter);
+  drafter_ =
+      std::make_unique<Drafter>(loaded_drafter_->config(), loaded_drafter_->weights(), *decoder_, *kernels_, *pool_);
+}
+
 Result<SoftBlock> Engine::embed(const ImagePatches& patches) {
   if (!model_->weights().vision)
     return fail(ErrorKind::unsupported, model_->path(),

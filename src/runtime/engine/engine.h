@@ -12,12 +12,14 @@
 
 #include "base/result.h"
 #include "base/thread_pool.h"
+#include "engine/loaded_drafter.h"
 #include "engine/loaded_model.h"
 #include "engine/sampler.h"
 #include "kernels/ops.h"
 #include "media/audio.h"
 #include "media/image.h"
 #include "model/decoder.h"
+#include "model/drafter.h"
 #include "model/kv_cache.h"
 
 namespace lapidary {
@@ -63,6 +65,11 @@ class Engine {
   KvPool& kv_pool() { return kv_pool_; }
   Decoder& decoder() { return *decoder_; }
 
+  // Has `drafter`, which fits this engine's model, make guesses: see engine/speculation.h.
+  void set_drafter(std::shared_ptr<const LoadedDrafter> drafter);
+  Drafter* drafter() { return drafter_.get(); }  // null: none
+  const LoadedDrafter* loaded_drafter() const { return loaded_drafter_.get(); }
+
   // Soft tokens. A model without the matching embedder gives ErrorKind::unsupported.
   Result<SoftBlock> embed(const ImagePatches& patches);
   Result<SoftBlock> embed(const Sound& sound);
@@ -76,6 +83,8 @@ class Engine {
   std::unique_ptr<ThreadPool> pool_;
   KvPool kv_pool_;
   std::unique_ptr<Decoder> decoder_;
+  std::shared_ptr<const LoadedDrafter> loaded_drafter_;
+  std::unique_ptr<Drafter> drafter_;
 };
 
 // Which rows of a prompt get logits.
@@ -93,11 +102,27 @@ class Session {
 
   // Adds one token and computes the logits after it.
   Result<void> append(int32_t token);
-  // The same for several at once: the logits are those after the last.
-  Result<void> append(std::span<const int32_t> tokens);
+  // The same for several at once, with the logits after each of the last `logit_rows` (at least 1, at most all).
+  Result<void> append(std::span<const int32_t> tokens, int32_t logit_rows = 1);
+  // Forgets the last `count` tokens of the last append: fewer than its logit rows. Cache and logits are then, to the
+  // last bit, as if only the others had been appended.
+  void take_back(int64_t count);
 
-  // After set_prompt or append: [vocabulary], softcapped, nothing suppressed. Valid until the next call.
-  std::span<const float> logits() const { return logits_; }
+  // [hidden]: the state after the last token and the final norm, from which the head makes its logits.
+  std::span<const float> state() const {
+    const auto hidden = static_cast<size_t>(engine_->config().hidden);
+    return std::span(states_).subspan(static_cast<size_t>(logit_rows_ - 1) * hidden, hidden);
+  }
+  const KvCache& cache() const { return cache_; }
+
+  // After set_prompt or append: [vocabulary], softcapped, nothing suppressed: those after the last token. Valid until
+  // the next call.
+  std::span<const float> logits() const { return logits(logit_rows_ - 1); }
+  // Those of row `row` of the last append's `logit_rows`.
+  std::span<const float> logits(int32_t row) const {
+    const auto vocabulary = static_cast<size_t>(engine_->config().vocabulary);
+    return std::span(logits_).subspan(static_cast<size_t>(row) * vocabulary, vocabulary);
+  }
   int64_t length() const { return cache_.length(); }
   int64_t context() const { return context_; }
   int64_t reused() const { return reused_; }  // tokens of the last prompt that were already there
@@ -118,8 +143,9 @@ class Session {
     std::vector<uint64_t> hashes;
   };
   Result<void> step(const TokenizedPrompt& prompt, int64_t first, int64_t count, std::span<const int32_t> logit_rows,
-                    float* logits, const HiddenObserver* observer, const std::atomic<bool>* cancelled = nullptr);
+                    float* logits, float* states, const HiddenObserver* observer);
   int64_t next_chunk(const TokenizedPrompt& prompt, int64_t first) const;
+  void reserve_logits(int32_t rows);
 
   Engine* engine_;
   int64_t context_;
@@ -129,7 +155,9 @@ class Session {
   Held checkpoint_held_;
   int64_t checkpoint_wanted_ = -1;
   int64_t reused_ = 0;
-  std::vector<float> logits_;
+  std::vector<float> logits_;  // [logit_rows_, vocabulary] and what longer steps needed
+  std::vector<float> states_;  // [logit_rows_, hidden], likewise
+  int32_t logit_rows_ = 1;
 };
 
 }  // namespace lapidary

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cassert>
 
 #include "engine/engine.h"
 
@@ -38,8 +39,8 @@ int64_t Session::next_chunk(const TokenizedPrompt& prompt, int64_t first) const 
 }
 
 Result<void> Session::step(const TokenizedPrompt& prompt, int64_t first, int64_t count,
-                           std::span<const int32_t> logit_rows, float* logits, const HiddenObserver* observer,
-                           const std::atomic<bool>* cancelled) {
+                           std::span<const int32_t> logit_rows, float* logits, float* states,
+                           const HiddenObserver* observer) {
   std::vector<BatchRow> rows(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     BatchRow& row = rows[static_cast<size_t>(i)];
@@ -51,7 +52,7 @@ Result<void> Session::step(const TokenizedPrompt& prompt, int64_t first, int64_t
     }
   }
   const BatchSegment segment{&cache_, rows};
-  return engine_->decoder().forward({{&segment, 1}, logit_rows, logits, observer, cancelled});
+  return engine_->decoder().forward({{&segment, 1}, logit_rows, logits, observer, nullptr, nullptr, nullptr, states});
 }
 
 Result<void> Session::set_prompt(const TokenizedPrompt& prompt, const Progress& progress) {
@@ -86,13 +87,13 @@ Result<void> Session::set_prompt(const TokenizedPrompt& prompt, const Progress& 
   }
   held_ = {{prompt.ids.begin(), prompt.ids.begin() + reused_}, {hashes.begin(), hashes.begin() + reused_}};
 
-  logits_.resize(static_cast<size_t>(engine_->config().vocabulary));
+  reserve_logits(1);
   for (int64_t first = reused_; first < total;) {
     if (progress && !progress(first - reused_, total - reused_)) return fail(ErrorKind::cancelled, "prompt", "stopped");
     const int64_t end = next_chunk(prompt, first);
     const auto last_row = static_cast<int32_t>(end - first - 1);
     const std::span<const int32_t> wanted(&last_row, end == total ? 1 : 0);
-    LAPIDARY_CHECK(step(prompt, first, end - first, wanted, logits_.data(), nullptr));
+    LAPIDARY_CHECK(step(prompt, first, end - first, wanted, logits_.data(), states_.data(), nullptr));
     held_.ids.insert(held_.ids.end(), prompt.ids.begin() + first, prompt.ids.begin() + end);
     held_.hashes.insert(held_.hashes.end(), hashes.begin() + first, hashes.begin() + end);
     if (end == checkpoint_wanted_) {
@@ -105,9 +106,16 @@ Result<void> Session::set_prompt(const TokenizedPrompt& prompt, const Progress& 
   return {};
 }
 
+void Session::reserve_logits(int32_t rows) {
+  const size_t size = static_cast<size_t>(rows) * static_cast<size_t>(engine_->config().vocabulary);
+  if (logits_.size() < size) logits_.resize(size);
+  states_.resize(static_cast<size_t>(rows) * static_cast<size_t>(engine_->config().hidden));
+  logit_rows_ = rows;
+}
+
 Result<void> Session::append(int32_t token) { return append(std::span(&token, 1)); }
 
-Result<void> Session::append(std::span<const int32_t> tokens) {
+Result<void> Session::append(std::span<const int32_t> tokens, int32_t logit_rows) {
   if (cache_.length() + static_cast<int64_t>(tokens.size()) > context_)
     return fail(ErrorKind::limit, "context", fmt::format("all {} tokens are used", context_));
   if (tokens.empty()) return {};
@@ -116,11 +124,26 @@ Result<void> Session::append(std::span<const int32_t> tokens) {
   for (const int32_t token : tokens)
     rows.push_back({token, nullptr, cache_.length() + static_cast<int64_t>(rows.size()) + 1});
   const BatchSegment segment{&cache_, rows};
-  const auto last = static_cast<int32_t>(rows.size()) - 1;
-  LAPIDARY_CHECK(engine_->decoder().forward({{&segment, 1}, {&last, 1}, logits_.data(), nullptr, nullptr}));
+  reserve_logits(logit_rows);
+  std::vector<int32_t> wanted;
+  for (auto row = static_cast<int32_t>(rows.size()) - logit_rows; row < static_cast<int32_t>(rows.size()); ++row)
+    wanted.push_back(row);
+  LAPIDARY_CHECK(engine_->decoder().forward(
+      {{&segment, 1}, wanted, logits_.data(), nullptr, nullptr, nullptr, nullptr, states_.data()}));
   held_.ids.insert(held_.ids.end(), tokens.begin(), tokens.end());
   held_.hashes.resize(held_.ids.size(), 0);
   return {};
+}
+
+void Session::take_back(int64_t count) {
+  assert(count >= 0 && count < logit_rows_);
+  // The append that wrote them dropped nothing that the window before them needs.
+  const bool done = cache_.truncate(cache_.length() - count);
+  assert(done);
+  static_cast<void>(done);
+  held_.ids.resize(static_cast<size_t>(cache_.length()));
+  held_.hashes.resize(held_.ids.size());
+  logit_rows_ -= static_cast<int32_t>(count);
 }
 
 Result<void> Session::evaluate(const TokenizedPrompt& prompt, int64_t first_logits, const Visit& visit,
@@ -147,7 +170,7 @@ Result<void> Session::evaluate(const TokenizedPrompt& prompt, int64_t first_logi
     wanted.clear();
     for (int64_t row = skipped; row < end - first; ++row) wanted.push_back(static_cast<int32_t>(row));
     logits.resize(wanted.size() * static_cast<size_t>(vocabulary));
-    LAPIDARY_CHECK(step(prompt, first, end - first, wanted, logits.data(), observer));
+    LAPIDARY_CHECK(step(prompt, first, end - first, wanted, logits.data(), nullptr, observer));
     if (!wanted.empty()) LAPIDARY_CHECK(visit(first + skipped, static_cast<int64_t>(wanted.size()), logits.data()));
     first = end;
   }

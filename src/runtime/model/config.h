@@ -85,10 +85,27 @@ struct ModelConfig {
   }
 };
 
+// The drafter of a unified model: model/drafter.h.
+struct DrafterConfig {
+  ModelConfig layers;        // its own shapes; KV heads and head sizes are the model's
+  int32_t model_hidden = 0;  // backbone_hidden_size, embedding_length_out
+};
+
 // `projector` is the mmproj file, if there is one. Parts of the family that are not built yet (per-layer embeddings,
 // MoE, shared KV layers, ViT/conformer towers) give ErrorKind::unsupported with the part's name; a tower alone does
 // not: the text model loads, vision/audio stay empty.
 Result<ModelConfig> read_config(const Gguf& model, const Gguf* projector);
 Result<ModelConfig> read_config(const HuggingFaceFolder& folder);
+
+// Whether a file is a drafter, by what it says of itself.
+bool is_drafter(const Gguf& file);
+bool is_drafter(const HuggingFaceFolder& folder);
+// Drafters of the kinds that are not built (with a head by clusters) give ErrorKind::unsupported.
+Result<DrafterConfig> read_drafter_config(const Gguf& file);
+Result<DrafterConfig> read_drafter_config(const HuggingFaceFolder& folder);
+// The last of the model's layers of this kind, whose keys and values a drafter's layers look at. -1: it has none.
+int32_t last_layer(const ModelConfig& model, AttentionKind kind);
+// That it belongs to this model: hidden size, vocabulary and heads are the same.
+Result<void> check_drafter_fits(const DrafterConfig& drafter, const ModelConfig& model);
 
 }  // namespace lapidary

@@ -287,10 +287,60 @@ Result<float> attention_scale(const Keys& keys, const ModelConfig& config) {
   return static_cast<float>(scale);
 }
 
+// As converters have written it over time.
+constexpr std::string_view drafter_architectures[] = {"gemma4-assistant", "gemma4_assistant", "gemma4_mtp"};
+
+// The width and the count of the embeddings.
+Result<void> read_widths(const Keys& keys, ModelConfig& config) {
+  LAPIDARY_TRY(const int64_t hidden, keys.required("embedding_length", 1, 1 << 16));
+  config.hidden = static_cast<int32_t>(hidden);
+  const StoredTensor* embedding = keys.gguf.tensors().find("token_embd.weight");
+  if (embedding == nullptr || embedding->shape.size() != 2)
+    return malformed("tensor token_embd.weight", "[vocabulary, hidden]", "none of that shape");
+  if (embedding->shape[0] > many)
+    return malformed("tensor token_embd.weight", "a vocabulary below 2^28", std::to_string(embedding->shape[0]));
+  config.vocabulary = static_cast<int32_t>(embedding->shape[0]);
+  return {};
+}
+
 }  // namespace
+
+bool is_drafter(const Gguf& file) {
+  const auto architecture = file.string("general.architecture");
+  return architecture &&
+         std::ranges::find(drafter_architectures, architecture->value_or("")) != std::end(drafter_architectures);
+}
+
+Result<DrafterConfig> read_drafter_config(const Gguf& file) {
+  LAPIDARY_TRY(const auto architecture, file.string("general.architecture"));
+  if (!is_drafter(file))
+    return fail(ErrorKind::unsupported, "key general.architecture",
+                fmt::format("\"{}\"; of drafters, this program runs {}", architecture.value_or("").substr(0, 40),
+                            drafter_architectures[0]));
+  const Keys keys{file, *architecture + "."};
+  if (file.tensors().find("masked_embedding.centroids.weight") != nullptr ||
+      file.tensors().find("nextn.centroids.weight") != nullptr)
+    return fail(ErrorKind::unsupported, "drafter", "a head by clusters (E2B, E4B) is not built yet");
+  DrafterConfig config;
+  ModelConfig& layers = config.layers;
+  layers.architecture = "gemma4";
+  LAPIDARY_CHECK(read_widths(keys, layers));
+  LAPIDARY_TRY(const int64_t out, keys.required("embedding_length_out", 1, 1 << 16));
+  config.model_hidden = static_cast<int32_t>(out);
+  LAPIDARY_TRY(layers.context_max, keys.required("context_length", 1, many));
+  LAPIDARY_TRY(layers.window, keys.integer_or("attention.sliding_window", 1024, 1, 1 << 24));
+  LAPIDARY_TRY(const double eps, keys.number_or("attention.layer_norm_rms_epsilon", 1e-6));
+  layers.norm_eps = static_cast<float>(eps);
+  LAPIDARY_CHECK(read_layers(keys, true, layers));
+  LAPIDARY_CHECK(check_config(layers, "metadata"));
+  return config;
+}
 
 Result<ModelConfig> read_config(const Gguf& model, const Gguf* projector) {
   LAPIDARY_TRY(const auto architecture, model.string("general.architecture"));
+  if (is_drafter(model))
+    return fail(ErrorKind::refused, "key general.architecture",
+                "this is a drafter, which belongs to a model: name the model's file instead");
   if (architecture != "gemma4" && architecture != "gemma3")
     return fail(ErrorKind::unsupported, "key general.architecture",
                 fmt::format("\"{}\"; this program runs gemma4 and gemma3", architecture.value_or("").substr(0, 40)));
@@ -304,14 +354,7 @@ Result<ModelConfig> read_config(const Gguf& model, const Gguf* projector) {
   LAPIDARY_TRY(const auto licence, model.string("general.license"));
   config.name = name.value_or("");
   config.licence = licence.value_or("");
-  LAPIDARY_TRY(const int64_t hidden, keys.required("embedding_length", 1, 1 << 16));
-  config.hidden = static_cast<int32_t>(hidden);
-  const StoredTensor* embedding = model.tensors().find("token_embd.weight");
-  if (embedding == nullptr || embedding->shape.size() != 2)
-    return malformed("tensor token_embd.weight", "[vocabulary, hidden]", "none of that shape");
-  if (embedding->shape[0] > many)
-    return malformed("tensor token_embd.weight", "a vocabulary below 2^28", std::to_string(embedding->shape[0]));
-  config.vocabulary = static_cast<int32_t>(embedding->shape[0]);
+  LAPIDARY_CHECK(read_widths(keys, config));
   LAPIDARY_TRY(config.context_max, keys.required("context_length", 1, many));
   LAPIDARY_TRY(config.window, keys.integer_or("attention.sliding_window", gemma4 ? 1024 : 512, 1, 1 << 24));
   LAPIDARY_TRY(const double eps, keys.number_or("attention.layer_norm_rms_epsilon", 1e-6));

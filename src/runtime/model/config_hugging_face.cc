@@ -45,6 +45,8 @@ struct Family {
 
 Result<Family> family_of(const Json& top, const std::string& where) {
   LAPIDARY_TRY(const std::string type, json_string(top, "model_type", "", where));
+  if (type.ends_with("_assistant"))
+    return fail(ErrorKind::refused, where, "this is a drafter, which belongs to a model: name the model instead");
   if (type == "gemma4_unified" || type == "gemma4_unified_text") return Family{true, true};
   if (type == "gemma4" || type == "gemma4_text") return Family{true, false};
   if (type == "gemma3" || type == "gemma3_text") return Family{false, false};
@@ -315,7 +317,41 @@ Result<void> read_generation(const HuggingFaceFolder& folder, const Json& text, 
   return {};
 }
 
+constexpr const char* drafter_type = "gemma4_unified_assistant";
+
 }  // namespace
+
+bool is_drafter(const HuggingFaceFolder& folder) {
+  const auto type = folder.config.find("model_type");
+  return type != folder.config.end() && type->is_string() && type->get<std::string>().ends_with("_assistant");
+}
+
+Result<DrafterConfig> read_drafter_config(const HuggingFaceFolder& folder) {
+  const std::string where = (std::filesystem::path(folder.path) / "config.json").string();
+  const Json& top = folder.config;
+  LAPIDARY_TRY(const std::string type, json_string(top, "model_type", "", where));
+  if (type != drafter_type)
+    return fail(ErrorKind::unsupported, where,
+                fmt::format("model type \"{}\"; of drafters, this program runs {}", type.substr(0, 60), drafter_type));
+  LAPIDARY_TRY(const bool clusters, json_bool(top, "use_ordered_embeddings", false, where));
+  if (clusters)
+    return fail(ErrorKind::unsupported, where, "drafters with a head by clusters (E2B, E4B) are not built yet");
+  const Json* nested = object_in(top, "text_config");
+  const Json& text = nested != nullptr ? *nested : top;
+  DrafterConfig config;
+  ModelConfig& layers = config.layers;
+  layers.architecture = "gemma4";
+  LAPIDARY_TRY(config.model_hidden, integer(top, "backbone_hidden_size", 0, 1, where));
+  LAPIDARY_TRY(layers.hidden, integer(text, "hidden_size", 0, 1, where));
+  LAPIDARY_TRY(layers.vocabulary, integer(text, "vocab_size", 262'144, 1, where));
+  LAPIDARY_TRY(layers.context_max, json_integer(text, "max_position_embeddings", 262'144, 1, many, where));
+  LAPIDARY_TRY(layers.window, integer(text, "sliding_window", 1024, 1, where));
+  LAPIDARY_TRY(const double eps, json_number(text, "rms_norm_eps", 1e-6, where));
+  layers.norm_eps = static_cast<float>(eps);
+  LAPIDARY_CHECK(read_layers(text, true, layers, where));
+  LAPIDARY_CHECK(check_config(layers, where));
+  return config;
+}
 
 Result<ModelConfig> read_config(const HuggingFaceFolder& folder) {
   const std::string where = (std::filesystem::path(folder.path) / "config.json").string();

@@ -9,15 +9,12 @@
 namespace lapidary {
 namespace {
 
-constexpr int64_t panel_rows = 16;      // rows of a weight matrix that a thread takes at a time
 constexpr int64_t column_grain = 1024;  // columns of the feed-forward that a thread takes at a time
 
 constexpr int64_t attention_scores_max = 1 << 20;  // that a thread keeps, unless one position needs more
 
 // Positions that attend together: enough rows to make reading and converting a key pay.
 int32_t attention_positions(int32_t heads) { return std::clamp(32 / heads, 4, 16); }
-
-bool is_quantized(DType dtype) { return dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16; }
 
 int64_t widest_activation(const ModelConfig& config) {
   int64_t widest = config.hidden;
@@ -41,20 +38,18 @@ int64_t widest_feed_forward(const ModelConfig& config) {
 }  // namespace
 
 Decoder::Decoder(const ModelConfig& config, const ModelWeights& weights, const Kernels& kernels, ThreadPool& pool)
-    : config_(config), weights_(weights), kernels_(kernels), pool_(pool) {}
+    : config_(config), weights_(weights), kernels_(kernels), pool_(pool), products_(kernels, pool) {}
 
 uint64_t Decoder::working_bytes(const ModelConfig& config, int64_t rows) {
-  const auto widest = static_cast<uint64_t>(widest_activation(config));
   const auto floats =
       static_cast<uint64_t>(3 * config.hidden + 2 * widest_heads(config, &LayerConfig::query_heads) +
                             2 * widest_heads(config, &LayerConfig::kv_heads) + 2 * widest_feed_forward(config)) +
       2 * (config.rope_sliding.size() + config.rope_full.size());
-  return static_cast<uint64_t>(rows) * (4 * floats + widest + widest / 2);
+  return static_cast<uint64_t>(rows) * (4 * floats + Products::row_bytes(widest_activation(config)));
 }
 
 void Decoder::grow(int32_t rows) {
   rows_ = rows;
-  const int64_t widest = widest_activation(config_);
   const auto fit = [rows](auto& buffer, int64_t columns) {
     const auto size = static_cast<size_t>(rows) * static_cast<size_t>(columns);
     if (buffer.size() < size) buffer.resize(size);
@@ -69,11 +64,6 @@ void Decoder::grow(int32_t rows) {
     fit(rotation->cos, rotation->half);
     fit(rotation->sin, rotation->half);
   }
-  if (kernels_.quantize_row == nullptr) return;
-  fit(quantized_, widest);
-  fit(scales_, widest / 32);
-  fit(sums_of_32_, widest / 32);
-  fit(sums_of_16_, widest / 16);
 }
 
 Result<void> Decoder::forward(const ForwardRequest& request) {
@@ -93,7 +83,9 @@ Result<void> Decoder::forward(const ForwardRequest& request) {
   else
     std::copy(request.state->hidden.begin(), request.state->hidden.end(), hidden_.begin());
   rotations();
-  key_rotations();
+  int64_t last = 0;
+  for (const Place& place : places_) last = std::max(last, place.position);
+  key_rotations(last);
   if (first_layer == 0) observe(request, 0, hidden_.data());
   for (int32_t layer = first_layer; layer < static_cast<int32_t>(config_.layers.size()); ++layer) {
     if (request.cancelled != nullptr && request.cancelled->load(std::memory_order_relaxed))
@@ -126,14 +118,17 @@ void Decoder::embed(const ForwardRequest& request) {
       const BatchSegment& segment = request.segments[static_cast<size_t>(place.segment)];
       const BatchRow& row = segment.rows[static_cast<size_t>(place.position - segment.cache->length())];
       float* h = hidden_.data() + r * n;
-      if (row.soft != nullptr) {
+      if (row.soft != nullptr)
         std::copy_n(row.soft, n, h);
-      } else {
-        dequantize_row(weights_.embedding, row.token, h);
-        kernels_.scale(h, config_.embedding_scale, n);
-      }
+      else
+        embed_token(row.token, h);
     }
   });
+}
+
+void Decoder::embed_token(int32_t token, float* out) const {
+  dequantize_row(weights_.embedding, token, out);
+  kernels_.scale(out, config_.embedding_scale, config_.hidden);
 }
 
 // cos and sin of position * inverse frequency, the angle in fp32 as in the reference. gemma4.md 1.5.
@@ -153,8 +148,8 @@ void Decoder::rotations() {
   });
 }
 
-// The tables for keys that follow from values, as far as the batch's positions reach. gemma4.md 1.4 and 1.5.
-void Decoder::key_rotations() {
+// The tables for keys that follow from values, up to the position `last`. gemma4.md 1.4 and 1.5.
+void Decoder::key_rotations(int64_t last) {
   const std::vector<float>& frequencies = config_.rope_full;
   const auto turn = [&](int64_t position, std::vector<float>& table) {
     for (const bool sine : {false, true})
@@ -168,8 +163,6 @@ void Decoder::key_rotations() {
     while (key_pairs_ > 0 && frequencies[static_cast<size_t>(key_pairs_ - 1)] == 0) --key_pairs_;
     for (int64_t place = 0; place < kv_page_positions; ++place) turn(place, key_places_);
   }
-  int64_t last = 0;
-  for (const Place& place : places_) last = std::max(last, place.position);
   for (auto page = static_cast<int64_t>(key_pages_.size()) / std::max<int64_t>(1, 2 * key_pairs_);
        key_pairs_ > 0 && page <= last / kv_page_positions; ++page)
     turn(page * kv_page_positions, key_pages_);
@@ -266,7 +259,7 @@ Decoder::KeyRange Decoder::keys_seen(const LayerConfig& shape, const Place& plac
 // Some heads of one KV head, at the positions of a block.
 void Decoder::attend_block(const ForwardRequest& request, int32_t layer, const Rows& block, const Heads& heads) {
   thread_local std::vector<KvSpan> spans;
-  thread_local std::vector<float> scores, rows, query, out;
+  thread_local std::vector<float> query, out;
   thread_local std::vector<int32_t> begins, ends;
   const LayerConfig& shape = config_.layers[static_cast<size_t>(layer)];
   const Place* places = places_.data() + block.first;
@@ -305,19 +298,53 @@ void Decoder::attend_block(const ForwardRequest& request, int32_t layer, const R
     call.begins = begins.data();
     call.ends = ends.data();
   }
+  attend_keys(call, cache, layer);
+  if (block.count > 1)
+    for (int32_t i = 0; i < block.count; ++i) std::copy_n(out.data() + i * columns, columns, attended_.data() + at(i));
+}
+
+// The call's scratch memory, keys that follow from values, and the call.
+void Decoder::attend_keys(AttentionCall& call, const KvCache& cache, int32_t layer) const {
+  thread_local std::vector<float> scores, rows;
   const auto scratch = static_cast<size_t>(call.heads) * static_cast<size_t>(call.keys);
   if (scores.size() < scratch) scores.resize(scratch + 1024);
   call.scores = scores.data();
   const KeysFromValues from_values{weights_.layers[static_cast<size_t>(layer)].key_norm.data(), key_pairs_,
                                    key_pages_.data(), key_places_.data()};
   if (cache.values_alone(layer)) {
-    rows.resize(static_cast<size_t>((call.heads + key_rows_together) * shape.head_dim));
+    rows.resize(static_cast<size_t>((call.heads + key_rows_together) * call.head_dim));
     call.keys_from_values = &from_values;
     call.rows = rows.data();
   }
   kernels_.attend(call);
-  if (block.count > 1)
-    for (int32_t i = 0; i < block.count; ++i) std::copy_n(out.data() + i * columns, columns, attended_.data() + at(i));
+}
+
+void Decoder::attend_cached(const KvCache& cache, int32_t layer, int32_t query_heads, int64_t first, const float* query,
+                            float* out) {
+  const LayerConfig& shape = config_.layers[static_cast<size_t>(layer)];
+  const int32_t group = query_heads / shape.kv_heads;
+  key_rotations(cache.length());
+  // As many tasks as there are KV heads, or more where that would leave threads without work.
+  int32_t heads = group;
+  while (heads % 2 == 0 && query_heads / heads < pool_.threads()) heads /= 2;
+  pool_.run(query_heads / heads, 1, [&](int64_t begin, int64_t end) {
+    thread_local std::vector<KvSpan> spans;
+    for (int64_t item = begin; item < end; ++item) {
+      const auto first_head = static_cast<int32_t>(item) * heads;
+      cache.spans(layer, first_head / group, first, cache.length(), spans);
+      AttentionCall call;
+      call.query = query + int64_t{first_head} * shape.head_dim;
+      call.out = out + int64_t{first_head} * shape.head_dim;
+      call.heads = heads;
+      call.head_dim = shape.head_dim;
+      call.scale = config_.attention_scale;
+      call.type = cache.type();
+      call.spans = spans.data();
+      call.span_count = static_cast<int32_t>(spans.size());
+      call.keys = static_cast<int32_t>(cache.length() - first);
+      attend_keys(call, cache, layer);
+    }
+  });
 }
 
 // h += post_feed_forward_norm(down(gelu(gate x) * up x)); h *= layer_scalar. gemma4.md 1.3, steps 3 and 4.
@@ -371,36 +398,7 @@ void Decoder::multiply(const float* x, int64_t columns, std::initializer_list<Pr
 void Decoder::multiply_rows(const float* x, int32_t rows, int64_t columns, std::initializer_list<Product> products) {
   if (product_observer_)
     for (const Product& product : products) product_observer_(*product.weights, x, rows);
-  ActivationRows activations{rows, columns, x};
-  bool quantize = false;
-  for (const Product& product : products) quantize = quantize || is_quantized(product.weights->dtype);
-  if (quantize && kernels_.quantize_row != nullptr) {
-    const int64_t parts = columns % column_grain == 0 ? columns / column_grain : 1, part = columns / parts;
-    pool_.run(rows * parts, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t at = item / parts * columns + item % parts * part;
-        kernels_.quantize_row(x + at, part, quantized_.data() + at, scales_.data() + at / 32,
-                              sums_of_32_.data() + at / 32, sums_of_16_.data() + at / 16);
-      }
-    });
-    activations.quantized = quantized_.data();
-    activations.scales = scales_.data();
-    activations.sums_of_32 = sums_of_32_.data();
-    activations.sums_of_16 = sums_of_16_.data();
-  }
-  int64_t panels = 0;
-  for (const Product& product : products) panels += (product.weights->rows + panel_rows - 1) / panel_rows;
-  pool_.run(panels, 1, [&](int64_t begin, int64_t end) {
-    for (const Product& product : products) {
-      const int64_t count = (product.weights->rows + panel_rows - 1) / panel_rows;
-      const int64_t first = std::max<int64_t>(0, begin), last = std::min(count, end);
-      if (first < last)
-        kernels_.matmul(*product.weights, first * panel_rows, std::min(last * panel_rows, product.weights->rows),
-                        activations, product.out, product.weights->rows);
-      begin -= count;
-      end -= count;
-    }
-  });
+  products_.multiply(x, rows, columns, products);
 }
 
 // Final norm, head, softcap: for the rows that asked. gemma4.md 1.3, step 5.
@@ -415,6 +413,7 @@ void Decoder::write_logits(const ForwardRequest& request) {
   for (int32_t i = 0; i < count; ++i)
     kernels_.rms_norm(hidden_.data() + request.logit_rows[static_cast<size_t>(i)] * n, weights_.output_norm.data(), n,
                       config_.norm_eps, normed_.data() + i * n);
+  if (request.states != nullptr) std::copy_n(normed_.data(), count * n, request.states);
   multiply_rows(normed_.data(), count, n, {{&weights_.head, request.logits}});
   if (config_.logit_softcap <= 0) return;
   constexpr int64_t part = 16384;

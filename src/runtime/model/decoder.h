@@ -14,6 +14,7 @@
 #include "kernels/ops.h"
 #include "model/config.h"
 #include "model/kv_cache.h"
+#include "model/products.h"
 #include "model/weights.h"
 
 namespace lapidary {
@@ -60,6 +61,8 @@ struct ForwardRequest {
   // the next call with this state goes on where it stopped. At least one layer is computed in each call.
   PassState* state = nullptr;
   const std::function<bool()>* leave = nullptr;
+  float* states =
+      nullptr;  // [logit_rows.size(), hidden]: after the final norm, what the head multiplies. null: not wanted
 };
 
 // Not thread-safe: one thread owns it. Keeps its working memory between calls.
@@ -72,6 +75,15 @@ class Decoder {
   // and not on how it was cut into calls: see ops.h.
   Result<void> forward(const ForwardRequest& request);
 
+  const ModelConfig& config() const { return config_; }
+
+  // For a drafter. out [hidden]: a token's embedding, as the first layer gets it.
+  void embed_token(int32_t token, float* out) const;
+  // Attention of one position's query [query_heads, head_dim], normed and rotated, over what `cache` holds of a layer
+  // from position `first` on.
+  void attend_cached(const KvCache& cache, int32_t layer, int32_t query_heads, int64_t first, const float* query,
+                     float* out);
+
   // Every product of the passes to come is shown to `observer`; an empty one ends that.
   void observe_products(ProductObserver observer) { product_observer_ = std::move(observer); }
 
@@ -79,10 +91,7 @@ class Decoder {
   static uint64_t working_bytes(const ModelConfig& config, int64_t rows);
 
  private:
-  struct Product {  // one matrix product of a phase
-    const TensorView* weights;
-    float* out;
-  };
+  using Product = Products::Product;
   struct Place {  // where a row of the batch stands
     int32_t segment;
     int64_t position, visible_end;
@@ -102,11 +111,12 @@ class Decoder {
   };
   void embed(const ForwardRequest& request);
   void rotations();
-  void key_rotations();
+  void key_rotations(int64_t last);
   void attention(const ForwardRequest& request, int32_t layer);
   void attend(const ForwardRequest& request, int32_t layer);
   KeyRange keys_seen(const LayerConfig& shape, const Place& place) const;
   void attend_block(const ForwardRequest& request, int32_t layer, const Rows& block, const Heads& heads);
+  void attend_keys(AttentionCall& call, const KvCache& cache, int32_t layer) const;
   void feed_forward(int32_t layer);
   void write_logits(const ForwardRequest& request);
   void norm_rows(const std::vector<float>& weight);
@@ -120,6 +130,7 @@ class Decoder {
   const ModelWeights& weights_;
   const Kernels& kernels_;
   ThreadPool& pool_;
+  Products products_;
   ProductObserver product_observer_;
 
   std::vector<Place> places_;
@@ -132,9 +143,6 @@ class Decoder {
   // Angles of the keys that full layers compute from values: see KeysFromValues.
   int64_t key_pairs_ = 0;
   std::vector<float> key_pages_, key_places_;
-  std::vector<int8_t> quantized_;
-  std::vector<float> scales_;
-  std::vector<int32_t> sums_of_32_, sums_of_16_;
 };
 
 }  // namespace lapidary

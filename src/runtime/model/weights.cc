@@ -113,14 +113,12 @@ constexpr LayerNames gguf_names = {
     "ffn_up.weight",        "ffn_down.weight",    "attn_norm.weight",   "post_attention_norm.weight", "ffn_norm.weight",
     "post_ffw_norm.weight", "attn_q_norm.weight", "attn_k_norm.weight", "layer_output_scale.weight"};
 
-LayerWeights bind_layer(Binder& binder, const std::string& prefix, const LayerNames& names, const ModelConfig& config,
-                        const LayerConfig& layer) {
-  const int64_t hidden = config.hidden, query = int64_t{layer.query_heads} * layer.head_dim,
-                kv = int64_t{layer.kv_heads} * layer.head_dim;
+// What every layer has.
+LayerWeights bind_queries(Binder& binder, const std::string& prefix, const LayerNames& names, const ModelConfig& config,
+                          const LayerConfig& layer) {
+  const int64_t hidden = config.hidden, query = int64_t{layer.query_heads} * layer.head_dim;
   LayerWeights w;
   w.query = binder.matrix(prefix + names.query, query, hidden);
-  w.key = binder.matrix(prefix + names.key, kv, hidden);
-  if (!layer.value_from_key) w.value = binder.matrix(prefix + names.value, kv, hidden);
   w.attention_output = binder.matrix(prefix + names.output, hidden, query);
   w.gate = binder.matrix(prefix + names.gate, layer.feed_forward, hidden);
   w.up = binder.matrix(prefix + names.up, layer.feed_forward, hidden);
@@ -130,12 +128,43 @@ LayerWeights bind_layer(Binder& binder, const std::string& prefix, const LayerNa
   w.feed_forward_norm = binder.norm(prefix + names.feed_forward_norm, hidden);
   w.post_feed_forward_norm = binder.norm(prefix + names.post_feed_forward_norm, hidden);
   w.query_norm = binder.norm(prefix + names.query_norm, layer.head_dim);
-  w.key_norm = binder.norm(prefix + names.key_norm, layer.head_dim);
   if (config.architecture == "gemma4") {
     const std::vector<float> scalar = binder.vector(prefix + names.scalar, 1);
     if (!scalar.empty()) w.layer_scalar = scalar[0];
   }
   return w;
+}
+
+LayerWeights bind_layer(Binder& binder, const std::string& prefix, const LayerNames& names, const ModelConfig& config,
+                        const LayerConfig& layer) {
+  const int64_t kv = int64_t{layer.kv_heads} * layer.head_dim;
+  LayerWeights w = bind_queries(binder, prefix, names, config, layer);
+  w.key = binder.matrix(prefix + names.key, kv, config.hidden);
+  if (!layer.value_from_key) w.value = binder.matrix(prefix + names.value, kv, config.hidden);
+  w.key_norm = binder.norm(prefix + names.key_norm, layer.head_dim);
+  return w;
+}
+
+struct DrafterNames {
+  const char *pre_projection, *post_projection, *head, *output_norm, *layer;
+};
+constexpr DrafterNames drafter_gguf_names = {"nextn.pre_projection.weight", "nextn.post_projection.weight",
+                                             "token_embd.weight", "output_norm.weight", "blk."};
+constexpr DrafterNames drafter_hugging_face_names = {"pre_projection.weight", "post_projection.weight",
+                                                     "model.embed_tokens.weight", "model.norm.weight", "model.layers."};
+
+DrafterWeights bind_drafter(Binder& binder, const DrafterNames& names, const LayerNames& layer_names,
+                            const DrafterConfig& config) {
+  const ModelConfig& layers = config.layers;
+  DrafterWeights weights;
+  weights.pre_projection = binder.matrix(names.pre_projection, layers.hidden, int64_t{2} * config.model_hidden);
+  weights.post_projection = binder.matrix(names.post_projection, config.model_hidden, layers.hidden);
+  weights.head = binder.matrix(names.head, layers.vocabulary, layers.hidden);
+  weights.output_norm = binder.norm(names.output_norm, layers.hidden);
+  for (size_t i = 0; i < layers.layers.size(); ++i)
+    weights.layers.push_back(
+        bind_queries(binder, fmt::format("{}{}.", names.layer, i), layer_names, layers, layers.layers[i]));
+  return weights;
 }
 
 Result<void> done(const Binder& binder, const std::string& where) {
@@ -250,6 +279,20 @@ Result<ModelWeights> bind_weights(const HuggingFaceFolder& folder, const ModelCo
   if (config.audio)
     weights.audio = AudioWeights{
         binder.matrix(media + "embed_audio.embedding_projection.weight", config.hidden, config.audio->frame_samples)};
+  LAPIDARY_CHECK(done(binder, folder.path));
+  return weights;
+}
+
+Result<DrafterWeights> bind_drafter(const Gguf& file, const DrafterConfig& config) {
+  Binder binder(file.tensors());
+  DrafterWeights weights = bind_drafter(binder, drafter_gguf_names, gguf_names, config);
+  LAPIDARY_CHECK(done(binder, "drafter"));
+  return weights;
+}
+
+Result<DrafterWeights> bind_drafter(const HuggingFaceFolder& folder, const DrafterConfig& config) {
+  Binder binder(folder.tensors);
+  DrafterWeights weights = bind_drafter(binder, drafter_hugging_face_names, hugging_face_names, config);
   LAPIDARY_CHECK(done(binder, folder.path));
   return weights;
 }

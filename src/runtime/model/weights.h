@@ -49,9 +49,19 @@ struct ModelWeights {
   std::optional<AudioWeights> audio;
 };
 
+struct DrafterWeights {
+  TensorView pre_projection;   // [hidden, 2 * model_hidden]: of the token's embedding, then the state
+  TensorView post_projection;  // [model_hidden, hidden]: the state for the next guess
+  TensorView head;             // [vocabulary, hidden]
+  std::vector<float> output_norm;
+  std::vector<LayerWeights> layers;  // no key, value, key_norm
+};
+
 // A missing tensor, a wrong shape or an unusable type is an error that names the tensor, what was expected and what was
 // found.
 Result<ModelWeights> bind_weights(const Gguf& model, const Gguf* projector, const ModelConfig& config);
 Result<ModelWeights> bind_weights(const HuggingFaceFolder& folder, const ModelConfig& config);
+Result<DrafterWeights> bind_drafter(const Gguf& file, const DrafterConfig& config);
+Result<DrafterWeights> bind_drafter(const HuggingFaceFolder& folder, const DrafterConfig& config);
 
 }  // namespace lapidary
