@@ -550,17 +550,20 @@ TEST_CASE("a session that is being answered takes nothing") {
   CHECK(lapidary_session_count_tokens(session.get(), nullptr, &tokens) == LAPIDARY_WRONG_USE);
 }
 
-TEST_CASE("NULL and values out of range are errors") {
+template <size_t count>
+static void check_wrong_use(const lapidary_status (&results)[count]) {
+  for (size_t i = 0; i < count; ++i) {
+    CAPTURE(i);
+    CHECK(results[i] == LAPIDARY_WRONG_USE);
+  }
+}
+
+TEST_CASE("NULL and impossible sizes are errors for a model") {
   const Model model = open_model();
-  const Session session = asked(model, "Who are you?");
   lapidary_model* m = nullptr;
-  lapidary_session* s = nullptr;
-  lapidary_generation* g = nullptr;
   const lapidary_model_info* info = nullptr;
-  const lapidary_event* event = nullptr;
   int32_t token = 0;
   size_t size = 0;
-  int64_t tokens = 0;
   char text[8];
   const lapidary_status results[] = {
       lapidary_model_open(spark, nullptr, nullptr),
@@ -577,55 +580,68 @@ TEST_CASE("NULL and values out of range are errors") {
       lapidary_model_detokenize(nullptr, &token, 1, text, 8, &size),
       lapidary_model_detokenize(model.get(), nullptr, 1, text, 8, &size),
       lapidary_model_detokenize(model.get(), &token, 1, nullptr, 8, &size),
-      lapidary_model_detokenize(model.get(), &token, 1, text, 8, nullptr),
-      lapidary_session_open(nullptr, &s),
-      lapidary_session_open(model.get(), nullptr),
-      lapidary_session_fork(nullptr, &s),
-      lapidary_session_fork(session.get(), nullptr),
-      lapidary_session_begin_turn(nullptr, "user"),
-      lapidary_session_begin_turn(session.get(), nullptr),
-      lapidary_session_append_json(nullptr, "[]", 2, nullptr),
-      lapidary_session_append_json(session.get(), nullptr, 2, nullptr),
-      lapidary_session_append_text(nullptr, "a", 1, 0),
-      lapidary_session_append_text(session.get(), nullptr, 1, 0),
-      lapidary_session_append_text(session.get(), "a", 1, 7),
-      lapidary_session_append_tokens(nullptr, &token, 1),
-      lapidary_session_append_tokens(session.get(), nullptr, 1),
-      lapidary_session_append_tokens(session.get(), &token, SIZE_MAX),
-      lapidary_session_append_image(nullptr, "a", 1),
-      lapidary_session_append_image(session.get(), nullptr, 1),
-      lapidary_session_append_image(session.get(), "a", 0),
-      lapidary_session_append_audio(session.get(), "a", SIZE_MAX),
-      lapidary_session_append_image_file(session.get(), nullptr),
-      lapidary_session_append_audio_file(nullptr, "models/spark/samples/train.wav"),
-      lapidary_session_count_tokens(nullptr, nullptr, &tokens),
-      lapidary_session_count_tokens(session.get(), nullptr, nullptr),
-      lapidary_session_count_tokens(open_session(model).get(), nullptr, &tokens),
-      lapidary_generation_start(nullptr, nullptr, &g),
-      lapidary_generation_start(session.get(), nullptr, nullptr),
-      lapidary_generation_start(open_session(model).get(), nullptr, &g),
-      lapidary_generation_cancel(nullptr),
-      lapidary_generation_next(nullptr, 0, &event),
-      lapidary_generation_wait(nullptr, 0)};
-  for (size_t i = 0; i < std::size(results); ++i) {
-    CAPTURE(i);
-    CHECK(results[i] == LAPIDARY_WRONG_USE);
-  }
+      lapidary_model_detokenize(model.get(), &token, 1, text, 8, nullptr)};
+  check_wrong_use(results);
+  CHECK(lapidary_model_close(nullptr) == LAPIDARY_OK);
+}
+
+TEST_CASE("NULL and impossible sizes are errors for sessions and generations") {
+  const Model model = open_model();
+  const Session session = asked(model, "Who are you?");
+  lapidary_session* s = nullptr;
+  lapidary_generation* g = nullptr;
+  const lapidary_event* event = nullptr;
+  int32_t token = 0;
+  int64_t tokens = 0;
+  const lapidary_status results[] = {lapidary_session_open(nullptr, &s),
+                                     lapidary_session_open(model.get(), nullptr),
+                                     lapidary_session_fork(nullptr, &s),
+                                     lapidary_session_fork(session.get(), nullptr),
+                                     lapidary_session_begin_turn(nullptr, "user"),
+                                     lapidary_session_begin_turn(session.get(), nullptr),
+                                     lapidary_session_append_json(nullptr, "[]", 2, nullptr),
+                                     lapidary_session_append_json(session.get(), nullptr, 2, nullptr),
+                                     lapidary_session_append_text(nullptr, "a", 1, 0),
+                                     lapidary_session_append_text(session.get(), nullptr, 1, 0),
+                                     lapidary_session_append_text(session.get(), "a", 1, 7),
+                                     lapidary_session_append_tokens(nullptr, &token, 1),
+                                     lapidary_session_append_tokens(session.get(), nullptr, 1),
+                                     lapidary_session_append_tokens(session.get(), &token, SIZE_MAX),
+                                     lapidary_session_append_image(nullptr, "a", 1),
+                                     lapidary_session_append_image(session.get(), nullptr, 1),
+                                     lapidary_session_append_image(session.get(), "a", 0),
+                                     lapidary_session_append_audio(session.get(), "a", SIZE_MAX),
+                                     lapidary_session_append_image_file(session.get(), nullptr),
+                                     lapidary_session_append_audio_file(nullptr, "models/spark/samples/train.wav"),
+                                     lapidary_session_count_tokens(nullptr, nullptr, &tokens),
+                                     lapidary_session_count_tokens(session.get(), nullptr, nullptr),
+                                     lapidary_session_count_tokens(open_session(model).get(), nullptr, &tokens),
+                                     lapidary_generation_start(nullptr, nullptr, &g),
+                                     lapidary_generation_start(session.get(), nullptr, nullptr),
+                                     lapidary_generation_start(open_session(model).get(), nullptr, &g),
+                                     lapidary_generation_cancel(nullptr),
+                                     lapidary_generation_next(nullptr, 0, &event),
+                                     lapidary_generation_wait(nullptr, 0)};
+  check_wrong_use(results);
   CHECK(lapidary_generation_text(nullptr, nullptr) == nullptr);
   CHECK(lapidary_generation_message(nullptr, nullptr) == nullptr);
   CHECK(lapidary_generation_tokens(nullptr, nullptr) == nullptr);
   CHECK(lapidary_generation_end(nullptr) == nullptr);
-  CHECK(lapidary_model_close(nullptr) == LAPIDARY_OK);
   CHECK(lapidary_session_close(nullptr) == LAPIDARY_OK);
   CHECK(lapidary_generation_close(nullptr) == LAPIDARY_OK);
+}
 
+TEST_CASE("options out of range are errors") {
+  const Model model = open_model();
+  lapidary_generation* g = nullptr;
+  const lapidary_event* event = nullptr;
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  const Generation generation = start(session);
+  const Session asked_again = asked(model, "Who are you?");
+  const Generation generation = start(asked_again);
   CHECK(lapidary_generation_wait(generation.get(), nan) == LAPIDARY_WRONG_USE);
   CHECK(lapidary_generation_next(generation.get(), nan, &event) == LAPIDARY_WRONG_USE);
   text_of(generation);
 
-  const Session asked_again = asked(model, "Who are you?");
   const std::function<void(lapidary_generation_options&)> wrong[] = {[](auto& o) { o.reply_tokens_max = -1; },
                                                                      [](auto& o) { o.thinking_tokens_max = INT64_MIN; },
                                                                      [&](auto& o) { o.deadline_seconds = nan; },

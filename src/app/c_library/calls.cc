@@ -38,7 +38,7 @@ lapidary_status remember_failure(lapidary_status status, std::string_view text) 
   size_t bytes = std::min(text.size(), text_bytes_max - 1);
   if (bytes < text.size())
     while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xC0) == 0x80) --bytes;
-  std::copy_n(text.data(), bytes, failure_text);
+  std::ranges::copy(text.substr(0, bytes), failure_text);
   failure_text[bytes] = '\0';
   return status;
 }

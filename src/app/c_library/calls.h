@@ -40,7 +40,8 @@ inline std::unexpected<Error> wrong_use(std::string where, std::string message) 
   return fail(ErrorKind::wrong_use, std::move(where), std::move(message));
 }
 
-inline Result<void> expect_given(const void* argument, const char* name) {
+template <typename Pointed>
+Result<void> expect_given(Pointed* argument, const char* name) {
   if (argument == nullptr) return wrong_use(name, "expected a pointer, found NULL");
   return {};
 }

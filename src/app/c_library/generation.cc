@@ -160,11 +160,12 @@ void GenerationState::call_back(const lapidary_event& event) noexcept {
     const Lock lock(mutex_);
     if (closed_) return;
   }
-  bool stop = true;
+  bool stop = false;
   try {
     const CallbackScope scope;
     stop = callback_(user_, &event) != 0;
   } catch (...) {  // a caller's own: it has no place here
+    stop = true;
   }
   if (stop) cancel();
 }
@@ -209,7 +210,10 @@ void GenerationState::end_session(const UsageEvent* usage) {
       content.conversation.messages.push_back(reply_);
       content.turn_open = false;
     } else {
-      static_cast<void>(append_tokens(content, ids_));  // what is no conversation takes tokens
+      PromptItem item;
+      item.kind = PromptItem::Kind::ids;
+      item.ids = ids_;
+      content.prompt.push_back(std::move(item));
     }
   }
   session_->generating = false;

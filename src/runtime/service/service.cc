@@ -36,8 +36,7 @@ class ServiceThreads final : public Service {
     job->sink = std::move(sink);
     job->model = model;
     job->submitted_seconds = monotonic_seconds();
-    // The queue outlives the service as long as there are tickets. Made before the job is in it: what there is no memory
-    // for must not run.
+    // The queue outlives the service as long as there are tickets. Made first: a job without one must not run.
     Ticket ticket([job, queue = queue_] {
       job->cancelled = true;
       queue->ring();
