@@ -1,5 +1,6 @@
 #include "base/system.h"
 
+#include <dlfcn.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -195,6 +196,15 @@ std::string program_folder() {
   std::error_code error;
   const auto path = std::filesystem::read_symlink("/proc/self/exe", error);
   return error ? std::string() : path.parent_path().string();
+}
+
+std::string library_folder() {
+  Dl_info info;
+  if (::dladdr(reinterpret_cast<const void*>(&library_folder), &info) == 0 || info.dli_fname == nullptr) return "";
+  std::error_code error;
+  const auto file = std::filesystem::canonical(info.dli_fname, error);
+  // Of a program it is the word that it was called by.
+  return error || file.filename().string().find(".so") == std::string::npos ? "" : file.parent_path().string();
 }
 
 double monotonic_seconds() {

@@ -45,6 +45,9 @@ std::optional<std::string> environment(const char* name);
 // The folder that holds the running program (resolved links), or "" if that cannot be told.
 std::string program_folder();
 
+// The folder that holds the shared library that this code is part of, or "" if it is part of a program.
+std::string library_folder();
+
 double monotonic_seconds();
 double process_cpu_seconds();  // of all threads, user and system
 

@@ -11,8 +11,8 @@ import shutil
 import subprocess
 import sys
 import unittest
-import venv
 
+import client_environment
 from lapidary_server import SPARK, Server
 
 PROGRAM, FOLDER = (os.path.abspath(word) for word in sys.argv[1:3])
@@ -21,33 +21,13 @@ HERE = pathlib.Path(__file__).resolve().parent
 DOCUMENT = HERE.parent.parent / "docs" / "api.md"
 SAMPLES = f"{SPARK}/samples"
 BEGIN, END = "<!-- matrix: written by tests/e2e/sdk_test.py --write -->", "<!-- end of matrix -->"
-SKIPPED = 77
 # As in sdk_requirements.txt: the versions that were tried. Raise them by hand, and write the matrix anew.
 NODE_CLIENTS = ["openai@6.49.0", "ai@6.0.326", "@ai-sdk/openai-compatible@2.0.92"]
 
 
-def skip(why):
-    print(f"skipped: {why}")
-    sys.exit(SKIPPED)
-
-
 def python_with_clients():
     """The interpreter of an environment that has the clients."""
-    folder = pathlib.Path(FOLDER) / "python"
-    python, mark = folder / "bin" / "python", folder / "installed"
-    wanted = (HERE / "sdk_requirements.txt").read_text()
-    if not mark.exists() or mark.read_text() != wanted:
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            venv.create(folder, with_pip=True)
-        except (subprocess.CalledProcessError, ImportError):
-            skip("Python cannot make environments here (python3-venv)")
-        done = subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", HERE / "sdk_requirements.txt"],
-                              capture_output=True, text=True)
-        if done.returncode != 0:
-            skip("pip cannot fetch the clients: " + done.stderr.strip().split("\n")[-1])
-        mark.write_text(wanted)
-    return python
+    return client_environment.python_with(pathlib.Path(FOLDER) / "python", (HERE / "sdk_requirements.txt").read_text())
 
 
 def node_with_clients():

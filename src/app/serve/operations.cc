@@ -29,23 +29,45 @@ struct BodySchema {
   const char* required;  // name and type of the members that have to be there
 };
 constexpr BodySchema body_schemas[] = {
-    {"/v1/chat/completions", R"({"messages": "array"})"},
+    {"/v1/chat/completions", R"({"messages": "messages"})"},
     {"/v1/completions", R"({"prompt": "string"})"},
     {"/v1/responses", R"({"input": "string"})"},
-    {"/v1/messages", R"({"model": "string", "max_tokens": "integer", "messages": "array"})"},
-    {"/v1/messages/count_tokens", R"({"model": "string", "messages": "array"})"},
-    {"/api/chat", R"({"model": "string", "messages": "array"})"},
+    {"/v1/messages", R"({"model": "string", "max_tokens": "integer", "messages": "messages"})"},
+    {"/v1/messages/count_tokens", R"({"model": "string", "messages": "messages"})"},
+    {"/api/chat", R"({"model": "string", "messages": "messages"})"},
     {"/api/generate", R"({"model": "string", "prompt": "string"})"},
     {"/api/show", R"({"model": "string"})"},
-    {"/v1beta/models/{}:generateContent", R"({"contents": "array"})"},
-    {"/v1beta/models/{}:streamGenerateContent", R"({"contents": "array"})"},
-    {"/v1beta/models/{}:countTokens", R"({"contents": "array"})"},
+    {"/v1beta/models/{}:generateContent", R"({"contents": "contents"})"},
+    {"/v1beta/models/{}:streamGenerateContent", R"({"contents": "contents"})"},
+    {"/v1beta/models/{}:countTokens", R"({"contents": "contents"})"},
     {"/completion", R"({"prompt": "string"})"},
     {"/tokenize", R"({"content": "string"})"},
-    {"/detokenize", R"({"tokens": "array"})"},
-    {"/apply-template", R"({"messages": "array"})"},
+    {"/detokenize", R"({"tokens": "ids"})"},
+    {"/apply-template", R"({"messages": "messages"})"},
     {"/lapidary/keys", R"({"id": "string"})"},
 };
+
+// The types of members that JSON has no name for.
+struct MemberSchema {
+  const char* type;
+  const char* schema;
+};
+constexpr MemberSchema member_schemas[] = {
+    {"messages", R"({"type": "array", "minItems": 1, "items": {"type": "object", "required": ["role", "content"],
+        "properties": {"role": {"enum": ["system", "developer", "user", "assistant", "tool"]},
+                       "content": {"type": ["string", "array"]}}}})"},
+    {"contents", R"({"type": "array", "minItems": 1, "items": {"type": "object", "required": ["parts"],
+        "properties": {"role": {"enum": ["user", "model"]},
+                       "parts": {"type": "array", "items": {"type": "object", "properties": {"text": {"type": "string"}}}}}}})"},
+    {"ids", R"({"type": "array", "items": {"type": "integer", "minimum": 0}})"},
+};
+
+OrderedJson schema_of_member(const OrderedJson& type) {
+  for (const MemberSchema& known : member_schemas)
+    if (type == known.type)
+      if (auto schema = parse_ordered_json(known.schema, known.type)) return std::move(*schema);
+  return {{"type", type}};
+}
 
 OrderedJson schema_of_body(const char* pattern) {
   OrderedJson schema = {{"type", "object"}};
@@ -54,7 +76,7 @@ OrderedJson schema_of_body(const char* pattern) {
     const auto members = parse_ordered_json(known.required, pattern);
     if (!members) return schema;
     for (const auto& [name, type] : members->items()) {
-      schema["properties"][name] = {{"type", type}};
+      schema["properties"][name] = schema_of_member(type);
       schema["required"].push_back(name);
     }
   }

@@ -57,6 +57,10 @@ Result<std::vector<int32_t>> prompt_ids(const Prompt& prompt, const Tokenizer& t
     }
     tokenizer.encode(text, SpecialParsing::off, ids);
     text.clear();
+    if (item.kind == PromptItem::Kind::ids) {
+      ids.insert(ids.end(), item.ids.begin(), item.ids.end());
+      continue;
+    }
     const int32_t id = tokenizer.find(item.text);
     if (!tokenizer.is_special(id))
       return fail(ErrorKind::unsupported, "",

@@ -14,14 +14,15 @@
 
 namespace lapidary {
 
-// A prompt is a sequence of special tokens, plain text and media. Text that anybody wrote can only ever become plain
-// text: special tokens are items of their own, so there is nothing to escape.
+// A prompt is a sequence of special tokens, plain text, ids and media. Text that anybody wrote can only ever become
+// plain text: special tokens are items of their own, so there is nothing to escape.
 struct PromptItem {
-  enum class Kind : uint8_t { special, text, media } kind = Kind::text;
+  enum class Kind : uint8_t { special, text, media, ids } kind = Kind::text;
   std::string text;                    // special: the token's name; text: the text; media: the placeholder's name
   MediaKind media = MediaKind::image;  // media only
   std::string path;                    // media only
   std::shared_ptr<const std::string> bytes = {};  // media only: the content, if it is in memory
+  std::vector<int32_t> ids = {};                  // ids only: tokens as they are, such as those of an earlier reply
 };
 using Prompt = std::vector<PromptItem>;
 

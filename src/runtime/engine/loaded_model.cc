@@ -114,6 +114,11 @@ std::string bundled_model_path() {
   const fs::path program = program_folder();
   places.push_back(program / "models");
   places.push_back(program / "../share/lapidary/models");
+  if (const fs::path library = library_folder(); !library.empty()) {
+    places.push_back(library / "../share/lapidary/models");
+    places.push_back(library / "../../share/lapidary/models");  // lib/x86_64-linux-gnu
+    places.push_back(library / "../../models");
+  }
   // A build folder inside the source tree: build/PRESET/lapidary.
   places.push_back(program / "../../models");
   places.emplace_back("models");

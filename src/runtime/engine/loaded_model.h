@@ -42,7 +42,8 @@ class LoadedModel {
 // The tokenizer of any of: a GGUF file, a Hugging Face folder, a tokenizer.json.
 Result<Tokenizer> open_tokenizer(const std::string& path);
 
-// Where Spark is: $LAPIDARY_MODELS, beside the program, ../share/lapidary/models, or the source tree. "" if nowhere.
+// Where Spark is: $LAPIDARY_MODELS, beside the program or the library, their
+// ../share/lapidary/models, or the source tree. "" if nowhere.
 std::string bundled_model_path();
 
 }  // namespace lapidary

@@ -27,6 +27,8 @@ Result<void> JobQueue::push(const JobPointer& job, double* retry_after_seconds) 
           std::clamp(each * static_cast<double>(waiting()) / 4 / static_cast<double>(slots_), 1.0, 60.0);
     return fail(ErrorKind::limit, "service", fmt::format("busy: {} requests are waiting already", waiting()));
   }
+  all_.reserve(all_.size() + 1);  // where there is no memory, in neither
+  unread_.reserve(unread_.size() + 1);
   job->number = ++state_.requests;
   all_.push_back(job);
   unread_.push_back(job);

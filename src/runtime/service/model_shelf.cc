@@ -110,6 +110,7 @@ Result<std::unique_ptr<ModelShelf>> ModelShelf::create(const ServiceOptions& opt
     info.sees = opened->weights().vision.has_value();
     info.hears = opened->weights().audio.has_value();
     const ChatFormat format = chat_format(opened->tokenizer());
+    info.chats = format != ChatFormat::none;
     info.thinks = format == ChatFormat::gemma4;
     info.calls_tools = format == ChatFormat::gemma4;
     info.sampler = advised(config.generation);

@@ -48,6 +48,19 @@ Result<void> check_ids(const std::vector<int32_t>& ids, const LoadedModel& model
   return {};
 }
 
+// The prompt of a request; `conversation`: its own, or what was left of it.
+Result<Prompt> rendered(const GenerateRequest& request, const Conversation& conversation, ChatFormat format,
+                        const LoadedModel& model) {
+  if (request.prompt.empty() || format != ChatFormat::none)
+    return turn_prompt(conversation, request.text, format, model.tokenizer());
+  for (const PromptItem& item : request.prompt) LAPIDARY_CHECK(check_ids(item.ids, model));
+  Prompt prompt;
+  if (request.prompt.front().kind != PromptItem::Kind::ids && model.tokenizer().find("<bos>") >= 0)
+    prompt.push_back({PromptItem::Kind::special, "<bos>"});
+  prompt.insert(prompt.end(), request.prompt.begin(), request.prompt.end());
+  return prompt;
+}
+
 // Of what is embedded, so that it does not matter how a picture was stored.
 uint64_t content_hash(const DecodedMedium& medium) {
   Sha256 hash;
@@ -84,7 +97,7 @@ Result<ReadPrompt> read_prompt(const GenerateRequest& request, const LoadedModel
   };
   Conversation conversation = request.conversation;
   while (request.ids.empty()) {
-    LAPIDARY_TRY(const Prompt prompt, turn_prompt(conversation, request.text, read.format, tokenizer));
+    LAPIDARY_TRY(const Prompt prompt, rendered(request, conversation, read.format, model));
     LAPIDARY_CHECK(check_media(prompt));
     LAPIDARY_TRY(read.decoded, decode_prompt(prompt, tokenizer, decode));
     read.inside_thought = ends_in_thought(prompt);
@@ -108,8 +121,11 @@ Result<std::string> read_prompt_text(const GenerateRequest& request, const Loade
     return tokenizer.decode(request.ids, SpecialParsing::on);
   }
   LAPIDARY_TRY(const ChatFormat format, turn_format(request.options, tokenizer, model.path()));
-  LAPIDARY_TRY(const Prompt prompt, turn_prompt(request.conversation, request.text, format, tokenizer));
-  return prompt_text(prompt);
+  LAPIDARY_TRY(const Prompt prompt, rendered(request, request.conversation, format, model));
+  std::string text;
+  for (const PromptItem& item : prompt)
+    text += item.kind == PromptItem::Kind::ids ? tokenizer.decode(item.ids, SpecialParsing::on) : item.text;
+  return text;
 }
 
 }  // namespace lapidary

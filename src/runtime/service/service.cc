@@ -19,22 +19,15 @@ class ServiceThreads final : public Service {
       : options_(std::move(options)),
         shelf_(std::move(shelf)),
         queue_(std::make_shared<JobQueue>(options_.slots, options_.queue_max)) {
-    // An hour of sound that the background sent does not keep a question from being read.
-    for (const bool only_interactive : {true, false})
-      reading_threads_.emplace_back([this, only_interactive] {
-        while (JobPointer job = queue_->next_to_read(only_interactive)) {
-          if (!job->stopped()) read(*job);
-          queue_->was_read(std::move(job));
-        }
-      });
-    engine_thread_ = std::thread([this] { Scheduler(options_, *shelf_, *queue_).run(); });
+    try {
+      start_threads();
+    } catch (...) {  // the system has no more of them
+      end_threads();
+      throw;
+    }
   }
 
-  ~ServiceThreads() override {
-    queue_->end();
-    for (std::thread& thread : reading_threads_) thread.join();
-    engine_thread_.join();
-  }
+  ~ServiceThreads() override { end_threads(); }
 
   Result<Ticket> submit(GenerateRequest request, GenerateSink sink, double* retry_after_seconds) override {
     LAPIDARY_TRY(const size_t model, shelf_->find(request.model));
@@ -43,12 +36,13 @@ class ServiceThreads final : public Service {
     job->sink = std::move(sink);
     job->model = model;
     job->submitted_seconds = monotonic_seconds();
-    LAPIDARY_CHECK(queue_->push(job, retry_after_seconds));
-    // The queue outlives the service as long as there are tickets.
-    return Ticket([job, queue = queue_] {
+    // The queue outlives the service as long as there are tickets. Made first: a job without one must not run.
+    Ticket ticket([job, queue = queue_] {
       job->cancelled = true;
       queue->ring();
     });
+    LAPIDARY_CHECK(queue_->push(job, retry_after_seconds));
+    return ticket;
   }
 
   Result<std::vector<int32_t>> prompt_ids(const GenerateRequest& request) override {
@@ -87,6 +81,24 @@ class ServiceThreads final : public Service {
   void drain(double seconds) override { queue_->drain(seconds); }
 
  private:
+  void start_threads() {
+    // An hour of sound that the background sent does not keep a question from being read.
+    for (const bool only_interactive : {true, false})
+      reading_threads_.emplace_back([this, only_interactive] {
+        while (JobPointer job = queue_->next_to_read(only_interactive)) {
+          if (!job->stopped()) read(*job);
+          queue_->was_read(std::move(job));
+        }
+      });
+    engine_thread_ = std::thread([this] { Scheduler(options_, *shelf_, *queue_).run(); });
+  }
+
+  void end_threads() {
+    queue_->end();
+    for (std::thread& thread : reading_threads_) thread.join();
+    if (engine_thread_.joinable()) engine_thread_.join();
+  }
+
   Result<std::shared_ptr<const LoadedModel>> open(const std::string& name) {
     LAPIDARY_TRY(const size_t model, shelf_->find(name));
     return shelf_->open(model);

@@ -30,6 +30,8 @@ struct GenerateRequest {
   Conversation conversation;  // rendered by the model's chat format; media hold their bytes
   std::string text;           // with options.raw: the text to continue
   std::vector<int32_t> ids;   // not empty: the whole prompt as ids, instead of conversation and text
+  Prompt prompt;              // with options.raw, not empty: the text to continue, where it is not only text; <bos>
+                              // comes before it, unless it begins with ids
   TurnOptions options;        // sampler, limits, stop strings, image tokens, raw
   RequestClass request_class = RequestClass::interactive;
   bool drop_oldest_turns = false;  // too long a conversation loses its oldest turns (never system text), instead of
@@ -60,8 +62,13 @@ struct TruncatedEvent {
   int64_t messages = 0;
 };
 
-using GenerateEvent = std::variant<ProgressEvent, MediaEvent, TruncatedEvent, PromptEvent, TokenEvent, ThinkingDelta,
-                                   TextDelta, ToolCallEvent, BadToolCall, UsageEvent, Error>;
+// What the reply is not held to although it was declared: a tool whose schema cannot be enforced (ReplyGrammar).
+struct WarningEvent {
+  std::string text;
+};
+
+using GenerateEvent = std::variant<ProgressEvent, MediaEvent, TruncatedEvent, WarningEvent, PromptEvent, TokenEvent,
+                                   ThinkingDelta, TextDelta, ToolCallEvent, BadToolCall, UsageEvent, Error>;
 using GenerateSink = std::function<void(GenerateEvent&&)>;
 
 // A request under way. Destroying the ticket cancels the request; so does cancel(), from any thread. Its slot is free
@@ -120,7 +127,7 @@ struct ModelInfo {
   // Known once the model was opened:
   std::string architecture, quantization;
   int64_t parameters = 0, context = 0, context_trained = 0;
-  bool sees = false, hears = false, thinks = false, calls_tools = false;
+  bool sees = false, hears = false, chats = false, thinks = false, calls_tools = false;
   double expires_seconds = 0;  // until it leaves, if loaded; < 0: never
   uint64_t memory_bytes = 0;
   SamplerOptions sampler;  // what the model's file advises, for requests that say nothing
