@@ -3,7 +3,7 @@
 
     fuzz_coverage.py FOLDER CORPORA [TARGET…]
 
-FOLDER holds the fuzz_* programs of the preset `coverage`. Below LEAST per cent for any file of the table it fails, and names the lines.
+FOLDER holds the fuzz_* programs, which are built to count. Below LEAST per cent for any file of the table it fails, and names the lines.
 """
 import json
 import os
