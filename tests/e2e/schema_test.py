@@ -33,13 +33,13 @@ class Schema(unittest.TestCase):
         self.addCleanup(server.stop)
         configuration = pathlib.Path(FOLDER) / "schemathesis.toml"
         configuration.write_text(CONFIGURATION)
-        # A revoked key would end the run, and one that was made could not be used.
+        # A revoked key would end the run. One worker: in several, Python 3.11 fails in the tool's own deep recursion.
         done = subprocess.run(
             [python.parent / "schemathesis", "--config-file", configuration, "run", f"{server.url}/openapi.json", "--header", f"Authorization: Bearer {server.key_of('admin')}",
              "--exclude-path-regex", "^/lapidary/keys/", "--checks", CHECKS, "--max-examples", EXAMPLES, "--seed", SEED,
-             "--workers", "2", "--request-timeout", "60", "--no-color", "--phases", "examples,coverage,fuzzing"],
+             "--workers", "1", "--request-timeout", "60", "--no-color", "--phases", "examples,coverage,fuzzing"],
             capture_output=True, text=True, timeout=1800, cwd=FOLDER)
-        print(done.stdout[-20000:])
+        print(done.stdout if len(done.stdout) < 40000 else done.stdout[:20000] + "\n…\n" + done.stdout[-20000:])
         self.assertEqual(done.returncode, 0, done.stderr[-2000:])
         self.assertRegex(done.stdout, re.compile(r"\d+ passed"))
         # It still answers.

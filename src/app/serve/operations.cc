@@ -55,10 +55,11 @@ struct MemberSchema {
 constexpr MemberSchema member_schemas[] = {
     {"messages", R"({"type": "array", "minItems": 1, "items": {"type": "object", "required": ["role", "content"],
         "properties": {"role": {"enum": ["system", "developer", "user", "assistant", "tool"]},
-                       "content": {"type": ["string", "array"]}}}})"},
+            "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object",
+                "required": ["type"], "properties": {"type": {"type": "string"}, "text": {"type": "string"}}}}]}}}})"},
     {"contents", R"({"type": "array", "minItems": 1, "items": {"type": "object", "required": ["parts"],
-        "properties": {"role": {"enum": ["user", "model"]},
-                       "parts": {"type": "array", "items": {"type": "object", "properties": {"text": {"type": "string"}}}}}}})"},
+        "properties": {"role": {"enum": ["user", "model"]}, "parts": {"type": "array", "items": {"type": "object",
+            "properties": {"text": {"type": "string"}}}}}}})"},
     {"ids", R"({"type": "array", "items": {"type": "integer", "minimum": 0}})"},
 };
 
