@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "engine/draft_policy.h"
 #include "model/decoder.h"
 
 namespace lapidary {
@@ -27,8 +26,7 @@ MemoryPlan plan_memory(const ModelConfig& config, uint64_t file_bytes, KvType kv
   const KvDemand demand = kv_demand(config, kv, rows);
   plan.kv_bytes = demand.at(context) + demand.checkpoint_bytes(context);
   const auto vocabulary = static_cast<uint64_t>(config.vocabulary);
-  plan.working_bytes = program_bytes + Decoder::working_bytes(config, rows) +
-                       vocabulary * sizeof(float) * (draft_rows_max + 1) +
+  plan.working_bytes = program_bytes + Decoder::working_bytes(config, rows) + vocabulary * sizeof(float) * 2 +
                        vocabulary * 300;  // tokenizer tables: pieces, merges and their index
   return plan;
 }
