@@ -17,6 +17,7 @@
 
 #include "base/result.h"
 #include "chat/conversation.h"
+#include "chat/reply_form.h"
 #include "chat/turn.h"
 
 namespace lapidary {
@@ -31,6 +32,7 @@ struct GenerateRequest {
   std::string text;           // with options.raw: the text to continue
   std::vector<int32_t> ids;   // not empty: the whole prompt as ids, instead of conversation and text
   TurnOptions options;        // sampler, limits, stop strings, image tokens, raw
+  ReplyForm form;  // compiled where the request is read, and kept for others; options.constraint, if there, goes before
   RequestClass request_class = RequestClass::interactive;
   bool drop_oldest_turns = false;  // too long a conversation loses its oldest turns (never system text), instead of
                                    // being refused
@@ -60,8 +62,13 @@ struct TruncatedEvent {
   int64_t messages = 0;
 };
 
-using GenerateEvent = std::variant<ProgressEvent, MediaEvent, TruncatedEvent, PromptEvent, TokenEvent, ThinkingDelta,
-                                   TextDelta, ToolCallEvent, BadToolCall, UsageEvent, Error>;
+// What the reply is not held to although it was declared: a tool whose schema cannot be enforced (ReplyGrammar).
+struct WarningEvent {
+  std::string text;
+};
+
+using GenerateEvent = std::variant<ProgressEvent, MediaEvent, TruncatedEvent, WarningEvent, PromptEvent, TokenEvent,
+                                   ThinkingDelta, TextDelta, ToolCallEvent, BadToolCall, UsageEvent, Error>;
 using GenerateSink = std::function<void(GenerateEvent&&)>;
 
 // A request under way. Destroying the ticket cancels the request; so does cancel(), from any thread. Its slot is free
@@ -150,7 +157,8 @@ class Service {
 
   // Refused at once: ErrorKind::not_found (no such model; the message lists those there are), ErrorKind::limit (queue
   // full; `retry_after_seconds` then says when to come again). Everything else comes as an Error event: wrong_use (bad
-  // conversation), limit (too long: how long it was and what fits), out_of_memory, refused media, …
+  // conversation), limit (too long: how long it was and what fits), out_of_memory, refused media, unsupported (a form
+  // of the reply that cannot be enforced), …
   virtual Result<Ticket> submit(GenerateRequest request, GenerateSink sink, double* retry_after_seconds = nullptr) = 0;
 
   // The prompt of a request, without computing anything with it: its ids with media as soft tokens (for counting), or
