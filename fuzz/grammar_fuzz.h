@@ -16,9 +16,9 @@ inline const std::shared_ptr<const TokenTable>& small_tokens() {
   return tokens;
 }
 
-// `seed` chooses the tokens. Returns the text if it came to an end.
+// `seed` chooses the tokens. Returns the text if it came to an end, which is taken once in `stop_one_in` times.
 inline std::string walk_grammar(const std::shared_ptr<const Grammar>& grammar, uint64_t seed, int tokens_max,
-                                bool& ended) {
+                                bool& ended, uint64_t stop_one_in = 1) {
   const Tokenizer& tokenizer = small_tokenizer();
   const int32_t stop = tokenizer.find("<eos>");
   Matcher matcher(grammar, small_tokens(), {stop});
@@ -35,7 +35,8 @@ inline std::string walk_grammar(const std::shared_ptr<const Grammar>& grammar, u
     }
     if (allowed.empty()) break;
     seed = seed * 6364136223846793005u + 1442695040888963407u;
-    const int32_t token = matcher.may_stop() ? stop : allowed[(seed >> 33) % allowed.size()];
+    const bool stops = matcher.may_stop() && (seed >> 20) % stop_one_in == 0;
+    const int32_t token = stops ? stop : allowed[(seed >> 33) % allowed.size()];
     require(matcher.accept(token));
     ended = token == stop;
     if (!ended && !tokenizer.is_special(token)) text += tokenizer.piece(token);

@@ -18,6 +18,9 @@ PROGRAM = os.path.abspath(sys.argv[1])
 CHAT = "/v1/chat/completions"
 WHO = {"messages": [{"role": "user", "content": "Who are you?"}], "temperature": 0}
 LONG = {"messages": [{"role": "user", "content": "Go on."}], "max_tokens": 3000, "stream": True}
+PERSON = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 8}, "age": {"type": "integer", "minimum": 0, "maximum": 150},
+                                          "kind": {"type": "string", "enum": ["a", "b"]}},
+          "required": ["name", "age", "kind"], "additionalProperties": False}
 
 
 def sample(name):
@@ -200,9 +203,101 @@ class Answers(unittest.TestCase):
     def test_what_is_not_there_says_so(self):
         for path in ("/v1/embeddings", "/v1/images/generations", "/v1/audio/speech"):
             self.refused(501, path, {"input": "a"}, "not_implemented")
-        for field in ({"response_format": {"type": "json_object"}}, {"tool_choice": "required"}):
-            self.refused(400, CHAT, {**WHO, "tools": tools(), **field}, "constrained output is not available yet")
         self.refused(400, CHAT, {**WHO, "frequency_penalty": 1}, "penalties")
+
+    def test_every_dialect_holds_a_reply_to_its_schema(self):
+        who = WHO["messages"]
+        text = {"messages": who, "model": "spark", "max_tokens": 200}
+        gemini = {"contents": [{"parts": [{"text": "Who are you?"}]}]}
+        own = {"type": "OBJECT", "properties": {k: {**v, "type": v["type"].upper()} for k, v in PERSON["properties"].items()},
+               "required": PERSON["required"]}
+        post = self.server.post
+        answers = {
+            "chat": post(CHAT, {**text, "response_format": {"type": "json_schema", "json_schema": {"name": "p", "strict": True, "schema": PERSON}}})
+                    ["choices"][0]["message"]["content"],
+            "responses": post("/v1/responses", {"input": "Who are you?", "text": {"format": {"type": "json_schema", "name": "p", "schema": PERSON}}})
+                         ["output"][0]["content"][0]["text"],
+            "anthropic": post("/v1/messages", {**text, "output_config": {"format": {"type": "json_schema", "schema": PERSON}}})["content"][0]["text"],
+            "gemini": post("/v1beta/models/spark:generateContent",
+                           {**gemini, "generationConfig": {"responseMimeType": "application/json", "responseSchema": own}})
+                      ["candidates"][0]["content"]["parts"][0]["text"],
+            "gemini, JSON Schema": post("/v1beta/models/spark:generateContent", {**gemini, "generationConfig": {
+                "responseMimeType": "application/json", "responseJsonSchema": PERSON}})["candidates"][0]["content"]["parts"][0]["text"],
+            "ollama": post("/api/chat", {**text, "stream": False, "format": PERSON})["message"]["content"],
+            "ollama generate": post("/api/generate", {"model": "spark", "prompt": "Who?", "stream": False, "format": PERSON})["response"],
+            "llama": post("/completion", {"prompt": "A person:", "json_schema": PERSON, "n_predict": 200})["content"],
+            "completions": post("/v1/completions", {"prompt": "A person:", "max_tokens": 200,
+                                                    "response_format": {"type": "json_schema", "json_schema": {"name": "p", "schema": PERSON}}})
+                           ["choices"][0]["text"],
+        }
+        for dialect, answer in answers.items():
+            value = json.loads(answer)
+            self.assertEqual(sorted(value), ["age", "kind", "name"], dialect)
+            self.assertTrue(isinstance(value["name"], str) and len(value["name"]) <= 8, dialect)
+            self.assertTrue(value["age"] == int(value["age"]) and 0 <= value["age"] <= 150 and value["kind"] in ("a", "b"), dialect)
+        choice = post("/v1beta/models/spark:generateContent", {**gemini, "generationConfig": {
+            "responseMimeType": "text/x.enum", "responseSchema": {"type": "STRING", "enum": ["north", "south"]}}})
+        self.assertIn(choice["candidates"][0]["content"]["parts"][0]["text"], ("north", "south"))
+        grammar = post("/completion", {"prompt": "Say:", "grammar": "root ::= \"<\" [a-c]{2,5} \">\"", "n_predict": 50})["content"]
+        self.assertRegex(grammar, "^<[a-c]{2,5}>$")
+
+    def test_streams_and_choices_hold_to_a_schema(self):
+        ask = {**WHO, "temperature": 1.5, "n": 4, "response_format": {"type": "json_schema", "json_schema": {"name": "p", "schema": PERSON}}}
+        for choice in self.server.post(CHAT, ask)["choices"]:
+            self.assertEqual(sorted(json.loads(choice["message"]["content"])), ["age", "kind", "name"])
+        texts = [""] * 4
+        for event in self.server.events(CHAT, {**ask, "stream": True}):
+            for choice in event["choices"]:
+                texts[choice["index"]] += choice["delta"].get("content") or ""
+        for text in texts:
+            self.assertEqual(sorted(json.loads(text)), ["age", "kind", "name"])
+        for value in json.loads(self.server.post(CHAT, {**WHO, "max_tokens": 400, "response_format": {"type": "json_schema", "json_schema": {
+                "name": "l", "schema": {"type": "array", "minItems": 2, "maxItems": 3, "items": PERSON}}}})["choices"][0]["message"]["content"]):
+            self.assertIn(value["kind"], ("a", "b"))
+
+    def test_every_dialect_can_require_calls(self):
+        ask = {**WHO, "tools": tools(), "temperature": 0}
+
+        def calls(choice, **more):
+            reply = self.server.post(CHAT, {**ask, "tool_choice": choice, **more})["choices"][0]
+            self.assertEqual(reply["finish_reason"], "tool_calls")
+            return [c["function"]["name"] for c in reply["message"]["tool_calls"]]
+
+        names = [t["function"]["name"] for t in tools()]
+        self.assertTrue(set(calls("required")) <= set(names))
+        for name in ("set_timer", "send_message", "set_lights"):
+            function = {"type": "function", "function": {"name": name}}
+            self.assertEqual(set(calls(function)), {name})
+            self.assertEqual(calls({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [function]}}, parallel_tool_calls=False), [name])
+        flat = [{"type": "function", **t["function"]} for t in tools()]
+        item = self.server.post("/v1/responses", {"input": "Who are you?", "tools": flat, "tool_choice": {"type": "function", "name": names[0]}})["output"][0]
+        self.assertEqual((item["type"], item["name"]), ("function_call", names[0]))
+        own = [{"name": f["name"], "description": f.get("description", ""), "input_schema": f["parameters"]} for f in flat]
+        block = self.server.post("/v1/messages", {"model": "spark", "max_tokens": 300, "messages": WHO["messages"], "tools": own,
+                                                  "tool_choice": {"type": "tool", "name": names[-1]}})["content"][0]
+        self.assertEqual((block["type"], block["name"]), ("tool_use", names[-1]))
+        google = {"contents": [{"parts": [{"text": "Who are you?"}]}],
+                  "tools": [{"functionDeclarations": [{"name": f["name"], "parametersJsonSchema": f["parameters"]} for f in flat]}],
+                  "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": [names[0]]}}}
+        part = self.server.post("/v1beta/models/spark:generateContent", google)["candidates"][0]["content"]["parts"][0]
+        self.assertEqual(part["functionCall"]["name"], names[0])
+
+    def test_a_form_that_cannot_be_enforced_is_named(self):
+        def format_of(schema):
+            return {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}
+        reply = self.refused(400, CHAT, {**WHO, **format_of({"type": "object", "$dynamicRef": "#x"})}, "$dynamicRef")
+        self.assertIn("response_format.json_schema.schema", reply["error"]["param"])
+        self.refused(400, CHAT, {**WHO, **format_of({"$ref": "#"}), "stream": True}, "$ref")
+        self.refused(400, CHAT, {**WHO, **format_of({"type": "strin"})}, "strin")
+        self.refused(400, CHAT, {**WHO, **format_of({"not": {}})}, "no value")
+        self.refused(400, "/completion", {"prompt": "a", "grammar": "root ::= root"}, "grammar")
+        self.refused(400, "/api/chat", {"model": "spark", "messages": WHO["messages"], "format": {"type": 5}}, "format")
+        tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "$dynamicRef": "#x"}}}
+        for more in ({"tool_choice": "required"}, {"tools": [{**tool, "function": {**tool["function"], "strict": True}}]}):
+            self.refused(400, CHAT, {**WHO, "tools": [tool], **more}, "tool f")
+        status, headers, _ = self.server.ask("POST", CHAT, {**WHO, "tools": [tool]})
+        self.assertEqual(status, 200)
+        self.assertIn("tool f", headers["X-Lapidary-Warning"])
 
     def test_too_long_a_prompt_says_how_long(self):
         reply = self.refused(400, CHAT, {"messages": [{"role": "user", "content": "a " * 20000}]})

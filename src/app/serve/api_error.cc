@@ -7,7 +7,8 @@
 
 namespace lapidary {
 
-ApiError::ApiError(const Error& error) : message(error.text()), where(error.where) {
+// `where` is the field alone; what lies inside it is told by the message.
+ApiError::ApiError(const Error& error) : message(error.text()), where(error.where.substr(0, error.where.find(": "))) {
   switch (error.kind) {
     case ErrorKind::wrong_use:
     case ErrorKind::refused:
@@ -40,12 +41,6 @@ ApiError submission_error(const Error& error, double retry_after_seconds) {
   }
   if (error.kind == ErrorKind::not_found) result.code = "model_not_found";
   return result;
-}
-
-std::unexpected<ApiError> refuse_constraint(const std::string& field) {
-  ApiError error(400, fmt::format("{}: constrained output is not available yet", field), "unsupported_parameter");
-  error.where = field;
-  return std::unexpected(std::move(error));
 }
 
 std::string retry_after(const ApiError& error) {

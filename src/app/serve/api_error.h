@@ -30,9 +30,6 @@ inline std::unexpected<ApiError> api_fail(int status, std::string message, std::
 // Why a submission was refused at once: no such model, or too many waiting.
 ApiError submission_error(const Error& error, double retry_after_seconds);
 
-// Constrained output (JSON schemas, forced tool calls) is asked for: the one place that says no.
-std::unexpected<ApiError> refuse_constraint(const std::string& field);
-
 // Whole seconds for Retry-After, at least 1; "" if there is nothing to say.
 std::string retry_after(const ApiError& error);
 

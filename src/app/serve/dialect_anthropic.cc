@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "serve/collected.h"
+#include "serve/form_input.h"
 #include "serve/handlers.h"
 #include "serve/media.h"
 #include "serve/openai_input.h"
@@ -308,7 +309,38 @@ Result<void> read_conversation(const Fields& fields, Conversation& conversation)
   return {};
 }
 
-ApiResult<void> read_tools(const Fields& fields, Conversation& conversation, MessagesSettings& settings) {
+ApiResult<void> read_tool_choice(const Fields& fields, GenerateRequest& request, MessagesSettings& settings) {
+  read_strict(fields, request.form);
+  LAPIDARY_TRY(const OrderedJson* choice, fields.object("tool_choice"));
+  if (choice == nullptr) return {};
+  const Fields inner(*choice, "tool_choice");
+  LAPIDARY_TRY(const std::string type, inner.required_text("type"));
+  LAPIDARY_TRY(const auto single, inner.boolean("disable_parallel_tool_use"));
+  request.form.parallel_calls = settings.parallel_calls = !single.value_or(false);
+  if (type == "auto") return {};
+  if (type == "any") return require_calls({}, "tool_choice", request.conversation, request.form);
+  if (type == "tool") {
+    LAPIDARY_TRY(std::string name, inner.required_text("name"));
+    return require_calls({std::move(name)}, "tool_choice.name", request.conversation, request.form);
+  }
+  if (type != "none") return api_fail(400, "tool_choice.type: expected auto, any, tool or none");
+  request.conversation.tools.clear();
+  return {};
+}
+
+// {"type": "json_schema", "schema": …}, in either of the places that it has had.
+ApiResult<void> read_output_format(const Fields& fields, ReplyForm& form) {
+  LAPIDARY_TRY(const OrderedJson* config, fields.object("output_config"));
+  LAPIDARY_TRY(const OrderedJson* format,
+               config != nullptr ? Fields(*config, "output_config").object("format") : fields.object("output_format"));
+  const std::string where = config != nullptr ? "output_config.format" : "output_format";
+  if (format == nullptr && config != nullptr && fields.has("output_format"))
+    return read_openai_format(fields.find("output_format"), "output_format", form);
+  return read_openai_format(format, where, form);
+}
+
+ApiResult<void> read_tools(const Fields& fields, GenerateRequest& request, MessagesSettings& settings) {
+  Conversation& conversation = request.conversation;
   LAPIDARY_TRY(const OrderedJson* tools, fields.list("tools"));
   if (tools != nullptr)
     for (size_t i = 0; i < tools->size(); ++i) {
@@ -322,16 +354,7 @@ ApiResult<void> read_tools(const Fields& fields, Conversation& conversation, Mes
                    make_tool(name, description.value_or(""), tool.find("input_schema"), tool.where()));
       conversation.tools.push_back(std::move(made));
     }
-  LAPIDARY_TRY(const OrderedJson* choice, fields.object("tool_choice"));
-  if (choice == nullptr) return {};
-  const Fields inner(*choice, "tool_choice");
-  LAPIDARY_TRY(const std::string type, inner.required_text("type"));
-  LAPIDARY_TRY(const auto single, inner.boolean("disable_parallel_tool_use"));
-  settings.parallel_calls = !single.value_or(false);
-  if (type == "none") conversation.tools.clear();
-  if (type == "any" || type == "tool") return refuse_constraint("tool_choice");
-  if (type != "auto" && type != "none") return api_fail(400, "tool_choice.type: expected auto, any, tool or none");
-  return {};
+  return read_tool_choice(fields, request, settings);
 }
 
 ApiResult<void> read_thinking_choice(const Fields& fields, GenerateRequest& request, MessagesSettings& settings) {
@@ -362,13 +385,10 @@ ApiResult<MessagesRequest> read_request(Context& context, const HttpRequest& htt
   LAPIDARY_TRY(read.start, start_request(context, http, name));
   GenerateRequest& request = read.start.request;
   LAPIDARY_CHECK(read_conversation(fields, request.conversation));
-  LAPIDARY_CHECK(read_tools(fields, request.conversation, read.settings));
+  LAPIDARY_CHECK(read_tools(fields, request, read.settings));
   LAPIDARY_CHECK(read_thinking_choice(fields, request, read.settings));
   if (counting) return read;
-  for (const char* key : {"output_format", "output_config"})
-    if (const OrderedJson* format = fields.find(key);
-        format != nullptr && format->is_object() && (format->contains("format") || format->contains("schema")))
-      return refuse_constraint(key);
+  LAPIDARY_CHECK(read_output_format(fields, request.form));
   LAPIDARY_TRY(request.options.tokens_max, read_tokens_max(fields, "max_tokens"));
   if (request.options.tokens_max == 0)
     return api_fail(400, "max_tokens: expected a whole number from 1 on, found nothing");

@@ -5,6 +5,7 @@
 
 #include "base/utf8.h"
 #include "serve/collected.h"
+#include "serve/form_input.h"
 #include "serve/handlers.h"
 #include "serve/media.h"
 #include "serve/openai_input.h"
@@ -15,8 +16,7 @@ namespace lapidary {
 namespace {
 
 constexpr int64_t candidates_max = 8, logprobs_max = 20;
-constexpr size_t contents_max = 20'000;
-constexpr int schema_depth_max = 64;
+constexpr size_t contents_max = 20'000, functions_max = 2'000, enum_max = 5'000;
 
 struct GeminiSettings {
   std::string id, model;
@@ -158,27 +158,6 @@ const OrderedJson* either(const Fields& fields, const char* camel, const char* s
   return found != nullptr ? found : fields.find(snake);
 }
 
-// "STRING" -> "string": Gemini's own schemas have types in capitals.
-OrderedJson lower_types(const OrderedJson& schema, int depth = 0) {
-  if (depth > schema_depth_max || !schema.is_structured()) return schema;
-  OrderedJson result = schema.is_array() ? OrderedJson::array() : OrderedJson::object();
-  if (schema.is_array()) {
-    for (const OrderedJson& item : schema) result.push_back(lower_types(item, depth + 1));
-    return result;
-  }
-  for (const auto& [key, value] : schema.items()) {
-    if (key == "type" && value.is_string()) {
-      std::string type = value.get<std::string>();
-      for (char& c : type)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-      result[key] = type;
-    } else {
-      result[key] = lower_types(value, depth + 1);
-    }
-  }
-  return result;
-}
-
 Result<ContentPart> read_inline(const Fields& data) {
   LAPIDARY_TRY(const std::string base64, data.required_text("data"));
   const char* type_key = data.has("mimeType") ? "mimeType" : "mime_type";
@@ -293,7 +272,33 @@ ApiResult<void> read_conversation(const Fields& fields, Conversation& conversati
   return {};
 }
 
-ApiResult<void> read_tools(const Fields& fields, Conversation& conversation) {
+ApiResult<void> read_calling(const Fields& fields, GenerateRequest& request) {
+  const OrderedJson* config = either(fields, "toolConfig", "tool_config");
+  if (config == nullptr) return {};
+  LAPIDARY_TRY(const Fields outer, Fields::of(*config, "toolConfig"));
+  const OrderedJson* calling = either(outer, "functionCallingConfig", "function_calling_config");
+  if (calling == nullptr) return {};
+  const std::string where = "toolConfig.functionCallingConfig";
+  LAPIDARY_TRY(const Fields inner, Fields::of(*calling, where));
+  LAPIDARY_TRY(const auto named, inner.text("mode"));
+  const std::string mode = named.value_or("AUTO");
+  const char* key = inner.has("allowedFunctionNames") ? "allowedFunctionNames" : "allowed_function_names";
+  LAPIDARY_TRY(std::vector<std::string> names, inner.texts(key, functions_max));
+  if (!names.empty() && mode != "ANY" && mode != "VALIDATED")
+    return api_fail(400, where + ".allowedFunctionNames: needs mode ANY or VALIDATED");
+  if (mode == "ANY") return require_calls(std::move(names), where, request.conversation, request.form);
+  if (mode == "VALIDATED") {
+    request.form.strict_calls = true;
+    return allow_calls(std::move(names), where, request.conversation, request.form);
+  }
+  if (mode == "NONE") request.conversation.tools.clear();
+  if (mode != "NONE" && mode != "AUTO" && mode != "MODE_UNSPECIFIED")
+    return api_fail(400, where + ".mode: expected AUTO, ANY, VALIDATED or NONE");
+  return {};
+}
+
+ApiResult<void> read_tools(const Fields& fields, GenerateRequest& request) {
+  Conversation& conversation = request.conversation;
   LAPIDARY_TRY(const OrderedJson* tools, fields.list("tools"));
   for (size_t i = 0; tools != nullptr && i < tools->size(); ++i) {
     LAPIDARY_TRY(const Fields tool, Fields::of((*tools)[i], fmt::format("tools[{}]", i)));
@@ -306,24 +311,50 @@ ApiResult<void> read_tools(const Fields& fields, Conversation& conversation) {
       LAPIDARY_TRY(const std::string name, function.required_text("name"));
       LAPIDARY_TRY(const auto description, function.text("description"));
       const OrderedJson* schema = either(function, "parametersJsonSchema", "parameters_json_schema");
-      OrderedJson lowered;
+      OrderedJson translated;
       if (const OrderedJson* own = function.find("parameters"); own != nullptr && schema == nullptr) {
-        lowered = lower_types(*own);
-        schema = &lowered;
+        LAPIDARY_TRY(translated, schema_from_gemini(*own, function.place("parameters")));
+        schema = &translated;
       }
       LAPIDARY_TRY(OrderedJson made, make_tool(name, description.value_or(""), schema, function.where()));
       conversation.tools.push_back(std::move(made));
     }
   }
-  const OrderedJson* config = either(fields, "toolConfig", "tool_config");
-  if (config == nullptr) return {};
-  LAPIDARY_TRY(const Fields outer, Fields::of(*config, "toolConfig"));
-  const OrderedJson* calling = either(outer, "functionCallingConfig", "function_calling_config");
-  if (calling == nullptr) return {};
-  LAPIDARY_TRY(const Fields inner, Fields::of(*calling, "toolConfig.functionCallingConfig"));
-  LAPIDARY_TRY(const auto mode, inner.text("mode"));
-  if (mode == "NONE") conversation.tools.clear();
-  if (mode == "ANY" || mode == "VALIDATED") return refuse_constraint("toolConfig.functionCallingConfig.mode");
+  return read_calling(fields, request);
+}
+
+// responseMimeType with responseSchema (Google's own form) or responseJsonSchema.
+ApiResult<void> read_response_form(const Fields& config, ReplyForm& form) {
+  const OrderedJson* type = either(config, "responseMimeType", "response_mime_type");
+  const OrderedJson* own = either(config, "responseSchema", "response_schema");
+  const OrderedJson* plain = either(config, "responseJsonSchema", "response_json_schema");
+  const bool text = type == nullptr || *type == "text/plain" || *type == "";
+  const bool choice = type != nullptr && *type == "text/x.enum";
+  if (!text && !choice && *type != "application/json")
+    return api_fail(400, config.place("responseMimeType") + ": expected text/plain, application/json or text/x.enum");
+  if (own != nullptr && plain != nullptr)
+    return api_fail(400, config.place("responseSchema") + ": one schema is enough, responseJsonSchema is there too");
+  const char* key = own != nullptr ? "responseSchema" : "responseJsonSchema";
+  if (text && (own != nullptr || plain != nullptr))
+    return api_fail(400, config.place(key) + ": needs responseMimeType application/json or text/x.enum");
+  if (text) return {};
+  OrderedJson schema;
+  if (own != nullptr) {
+    LAPIDARY_TRY(schema, schema_from_gemini(*own, config.place(key)));
+  } else if (plain != nullptr) {
+    schema = *plain;
+  }
+  if (!choice && schema.is_null()) {
+    set_json_value(config.place("responseMimeType"), form);
+    return {};
+  }
+  if (!choice) return set_schema(schema, config.place(key), form);
+  const Fields inner(schema, config.place(key));
+  if (!schema.is_object() || !inner.has("enum"))
+    return api_fail(400, config.place(key) + ": text/x.enum needs a schema with an enum");
+  LAPIDARY_TRY(const std::vector<std::string> values, inner.texts("enum", enum_max));
+  if (values.empty()) return api_fail(400, config.place(key) + ".enum: expected at least one text, found none");
+  set_choice(values, config.place(key), form);
   return {};
 }
 
@@ -360,9 +391,7 @@ ApiResult<void> read_config(const Fields& config, const ModelInfo& model, Genera
     if (penalty.value_or(0) != 0)
       return api_fail(400, fmt::format("generationConfig.{}: penalties are not available", key));
   }
-  LAPIDARY_TRY(const auto type, config.text("responseMimeType"));
-  if ((type && *type != "text/plain") || config.has("responseSchema") || config.has("responseJsonSchema"))
-    return refuse_constraint("generationConfig.responseMimeType");
+  LAPIDARY_CHECK(read_response_form(config, request.form));
   LAPIDARY_TRY(const auto logprobs, config.boolean("responseLogprobs"));
   LAPIDARY_TRY(const auto best, config.integer("logprobs", 0, logprobs_max));
   settings.logprobs = logprobs.value_or(false);
@@ -373,7 +402,7 @@ ApiResult<void> read_config(const Fields& config, const ModelInfo& model, Genera
 ApiResult<RequestStart> read_prompt(Context& context, const HttpRequest& http, const Fields& fields) {
   LAPIDARY_TRY(RequestStart start, start_request(context, http, http.parameter));
   LAPIDARY_CHECK(read_conversation(fields, start.request.conversation));
-  LAPIDARY_CHECK(read_tools(fields, start.request.conversation));
+  LAPIDARY_CHECK(read_tools(fields, start.request));
   if (fields.has("cachedContent"))
     return api_fail(400, "cachedContent: is not available; what prompts have in common is found again by itself");
   return start;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "serve/collected.h"
+#include "serve/form_input.h"
 #include "serve/handlers.h"
 #include "serve/openai_input.h"
 #include "serve/openai_output.h"
@@ -114,10 +115,8 @@ ApiResult<GenerationPlan> plan_completion(Context& context, const HttpRequest& h
   } else {
     return api_fail(400, "prompt: expected a text or token ids");
   }
-  for (const char* key : {"grammar", "json_schema"})
-    if (const OrderedJson* value = fields.find(key);
-        value != nullptr && *value != "" && *value != OrderedJson::object())
-      return refuse_constraint(key);
+  LAPIDARY_CHECK(read_openai_format(fields.find("response_format"), "response_format", request.form));
+  LAPIDARY_CHECK(read_llama_form(fields, request.form));
   LAPIDARY_TRY(const SamplingWish wish, read_wish(fields));
   request.options.sampler = sampler_of(wish, start.model);
   LAPIDARY_TRY(const auto predict, fields.integer("n_predict", -1, std::numeric_limits<int64_t>::max()));

@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "serve/collected.h"
+#include "serve/form_input.h"
 #include "serve/handlers.h"
 #include "serve/media.h"
 #include "serve/openai_input.h"
@@ -244,7 +245,11 @@ ApiResult<void> read_options(const Fields& fields, const ModelInfo& model, Gener
   LAPIDARY_TRY(request.keep_alive_seconds, read_keep_alive(fields));
   LAPIDARY_TRY(request.conversation.think, read_think(fields));
   const OrderedJson* format = fields.find("format");
-  if (format != nullptr && *format != "") return refuse_constraint("format");
+  if (format != nullptr && *format == "json") {
+    set_json_object("format", request.form);
+  } else if (format != nullptr && *format != "") {
+    LAPIDARY_CHECK(set_schema(*format, "format", request.form));
+  }
   LAPIDARY_TRY(const auto truncate, fields.boolean("truncate"));
   request.drop_oldest_turns = truncate.value_or(true);  // Ollama's way with what is too long
   return {};

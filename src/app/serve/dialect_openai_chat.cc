@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "serve/collected.h"
+#include "serve/form_input.h"
 #include "serve/handlers.h"
 #include "serve/openai_input.h"
 #include "serve/openai_output.h"
@@ -116,24 +117,14 @@ class ChatTranslator final : public Translator {
   std::string chunk_head_, chunk_tail_;
 };
 
-ApiResult<void> read_tool_choice(const Fields& fields, Conversation& conversation) {
-  const OrderedJson* choice = fields.find("tool_choice");
-  if (choice == nullptr || *choice == "auto") return {};
-  if (*choice == "none") {
-    conversation.tools.clear();
-    return {};
-  }
-  if (*choice == "required" || choice->is_object()) return refuse_constraint("tool_choice");
-  return api_fail(400, "tool_choice: expected auto, none, required or a function");
-}
-
-ApiResult<void> read_response_format(const Fields& fields) {
-  LAPIDARY_TRY(const OrderedJson* format, fields.object("response_format"));
-  if (format == nullptr) return {};
-  LAPIDARY_TRY(const std::string type, Fields(*format, "response_format").required_text("type"));
-  if (type == "text") return {};
-  if (type == "json_schema" || type == "json_object") return refuse_constraint("response_format");
-  return api_fail(400, "response_format.type: expected text, json_object or json_schema");
+// What the text has to be, and which tools it may call.
+ApiResult<void> read_form(const Fields& fields, bool parallel_calls, GenerateRequest& request) {
+  read_strict(fields, request.form);
+  LAPIDARY_CHECK(read_openai_tool_choice(fields, request.conversation, request.form));
+  LAPIDARY_CHECK(read_openai_format(fields.find("response_format"), "response_format", request.form));
+  LAPIDARY_CHECK(read_llama_form(fields, request.form));
+  request.form.parallel_calls = parallel_calls;
+  return refuse_foreign_forms(fields);
 }
 
 ApiResult<void> read_limits(const Fields& fields, GenerateRequest& request) {
@@ -191,8 +182,7 @@ ApiResult<GenerationPlan> plan_chat(Context& context, const HttpRequest& http) {
   if (const OrderedJson* tools = fields.find("tools")) {
     LAPIDARY_TRY(request.conversation.tools, read_tools(*tools, "tools"));
   }
-  LAPIDARY_CHECK(read_tool_choice(fields, request.conversation));
-  LAPIDARY_CHECK(read_response_format(fields));
+  LAPIDARY_CHECK(read_form(fields, settings.parallel_calls, request));
   LAPIDARY_CHECK(read_thinking(fields, request.conversation));
   LAPIDARY_CHECK(read_sampling(fields, model, request.options.sampler));
   LAPIDARY_CHECK(read_limits(fields, request));

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "serve/collected.h"
+#include "serve/form_input.h"
 #include "serve/handlers.h"
 #include "serve/openai_input.h"
 #include "serve/openai_output.h"
@@ -200,6 +201,9 @@ ApiResult<GenerationPlan> plan_completion(Context& context, const HttpRequest& h
   request.options.raw = true;
   LAPIDARY_TRY(CompletionSettings settings, read_settings(fields, request));
   LAPIDARY_TRY(std::vector<RawPrompt> prompts, read_prompts(fields));
+  LAPIDARY_CHECK(read_openai_format(fields.find("response_format"), "response_format", request.form));
+  LAPIDARY_CHECK(read_llama_form(fields, request.form));
+  LAPIDARY_CHECK(refuse_foreign_forms(fields));
   LAPIDARY_CHECK(read_sampling(fields, model, request.options.sampler));
   LAPIDARY_TRY(request.options.tokens_max, read_tokens_max(fields, "max_tokens"));
   if (request.options.tokens_max == 0) request.options.tokens_max = tokens_default;

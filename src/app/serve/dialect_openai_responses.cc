@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "serve/collected.h"
+#include "serve/form_input.h"
 #include "serve/handlers.h"
 #include "serve/openai_input.h"
 #include "serve/openai_output.h"
@@ -322,18 +323,17 @@ Result<OrderedJson> read_input(const Fields& fields, std::vector<Message>& messa
   return items;
 }
 
-ApiResult<void> read_choices(const Fields& fields, Conversation& conversation) {
+ApiResult<void> read_choices(const Fields& fields, GenerateRequest& request) {
+  Conversation& conversation = request.conversation;
   if (const OrderedJson* tools = fields.find("tools")) {
     LAPIDARY_TRY(conversation.tools, read_tools(*tools, "tools"));
   }
-  if (const OrderedJson* choice = fields.find("tool_choice"); choice != nullptr && *choice != "auto") {
-    if (*choice != "none") return refuse_constraint("tool_choice");
-    conversation.tools.clear();
-  }
+  read_strict(fields, request.form);
+  LAPIDARY_CHECK(read_openai_tool_choice(fields, conversation, request.form));
   LAPIDARY_TRY(const OrderedJson* text, fields.object("text"));
   if (text != nullptr) {
     LAPIDARY_TRY(const OrderedJson* format, Fields(*text, "text").object("format"));
-    if (format != nullptr && format->value("type", OrderedJson()) != "text") return refuse_constraint("text.format");
+    LAPIDARY_CHECK(read_openai_format(format, "text.format", request.form));
   }
   LAPIDARY_TRY(const OrderedJson* reasoning, fields.object("reasoning"));
   if (reasoning != nullptr) {
@@ -365,7 +365,7 @@ OrderedJson head_of(const Fields& fields, const ResponseSettings& settings, cons
           {"reasoning", echoed("reasoning", {{"effort", nullptr}, {"summary", nullptr}})},
           {"store", settings.stored},
           {"temperature", sampler.temperature},
-          {"text", {{"format", {{"type", "text"}}}}},
+          {"text", echoed("text", {{"format", {{"type", "text"}}}})},
           {"tool_choice", echoed("tool_choice", "auto")},
           {"tools", echoed("tools", OrderedJson::array())},
           {"top_p", sampler.top_p},
@@ -383,7 +383,7 @@ ApiResult<void> read_limits(const Fields& fields, GenerateRequest& request, Resp
   settings.stream = stream.value_or(false);
   settings.stored = stored.value_or(true);
   settings.background = background.value_or(false);
-  settings.parallel_calls = parallel.value_or(true);
+  request.form.parallel_calls = settings.parallel_calls = parallel.value_or(true);
   if (settings.background && (settings.stream || !settings.stored))
     return api_fail(400, "background: needs store, and cannot be streamed");
   if (settings.background) request.request_class = RequestClass::background;
@@ -438,7 +438,8 @@ ApiResult<ResponsePlan> plan_response(Context& context, const HttpRequest& http)
     message.content = *instructions;
     request.conversation.messages.insert(request.conversation.messages.begin(), std::move(message));
   }
-  LAPIDARY_CHECK(read_choices(fields, request.conversation));
+  LAPIDARY_CHECK(read_choices(fields, request));
+  LAPIDARY_CHECK(refuse_foreign_forms(fields));
   LAPIDARY_CHECK(read_sampling(fields, start.model, request.options.sampler));
   LAPIDARY_CHECK(read_limits(fields, request, settings));
   settings.head = head_of(fields, settings, start.model, request.options.sampler);

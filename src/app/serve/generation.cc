@@ -73,8 +73,19 @@ void Generation::begin(std::string& out) {
   HttpReply head;
   head.content_type = translator_->content_type();
   head.headers = {{"Cache-Control", "no-store"}, {"X-Accel-Buffering", "no"}};
+  add_warnings(head);
   exchange_->begin_stream(std::move(head));
   translator_->begin(out);
+}
+
+// What a reply is not held to is said in a header, which no client trips over.
+void Generation::add_warnings(HttpReply& reply) const {
+  if (warnings_.empty()) return;
+  constexpr size_t header_bytes_max = 1000;
+  std::string value = warnings_.substr(0, header_bytes_max);
+  for (char& c : value)
+    if (c < ' ' || c > '~') c = '?';
+  reply.headers.emplace_back("X-Lapidary-Warning", std::move(value));
 }
 
 void Generation::send(std::string out) {
@@ -107,6 +118,10 @@ void Generation::on_error(const ApiError& error) {
 void Generation::on_event(size_t choice, GenerateEvent&& event) {
   if (finished_ || ended_[choice]) return;
   if (const auto* progress = std::get_if<ProgressEvent>(&event)) return on_progress(*progress);
+  if (const auto* warning = std::get_if<WarningEvent>(&event)) {
+    if (choice == 0) warnings_ += (warnings_.empty() ? "" : "; ") + warning->text;
+    return;
+  }
   if (const auto* error = std::get_if<Error>(&event)) return on_error(ApiError(*error));
   const bool last = std::holds_alternative<UsageEvent>(event);
   std::string out;
@@ -122,10 +137,13 @@ void Generation::on_event(size_t choice, GenerateEvent&& event) {
 }
 
 void Generation::finish() {
-  if (translator_->streams())
+  if (translator_->streams()) {
     exchange_->end_stream();
-  else
-    exchange_->reply(translator_->whole());
+  } else {
+    HttpReply reply = translator_->whole();
+    add_warnings(reply);
+    exchange_->reply(std::move(reply));
+  }
   cancel();
 }
 

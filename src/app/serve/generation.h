@@ -50,6 +50,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void on_error(const ApiError& error);
   void begin(std::string& out);
   void send(std::string out);
+  void add_warnings(HttpReply& reply) const;
   void finish();
 
   Service* service_;
@@ -59,6 +60,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   std::vector<GenerateRequest> requests_;
   std::vector<Ticket> tickets_;
   std::vector<bool> ended_;
+  std::string warnings_;
   size_t left_ = 0, submitted_ = 0;
   bool begun_ = false, finished_ = false, tells_progress_ = false;
   double last_sent_seconds_ = 0;

@@ -23,24 +23,33 @@ class Metrics {
   std::string text_;
 };
 
-// What a body has to have; everything else is optional, and told in docs/api.md.
+// What a body has to have, and what it may say about the reply's form; everything else is told in docs/api.md.
 struct BodySchema {
   const char* pattern;
-  const char* required;  // name and type of the members that have to be there
+  const char* required;         // name and type of the members that have to be there
+  const char* optional = "{}";  // "" : of several types
 };
 constexpr BodySchema body_schemas[] = {
-    {"/v1/chat/completions", R"({"messages": "messages"})"},
-    {"/v1/completions", R"({"prompt": "string"})"},
-    {"/v1/responses", R"({"input": "string"})"},
-    {"/v1/messages", R"({"model": "string", "max_tokens": "integer", "messages": "messages"})"},
+    {"/v1/chat/completions", R"({"messages": "messages"})",
+     R"({"response_format": "object", "tools": "array", "tool_choice": "", "parallel_tool_calls": "boolean",
+         "grammar": "string", "json_schema": "object"})"},
+    {"/v1/completions", R"({"prompt": "string"})",
+     R"({"response_format": "object", "grammar": "string", "json_schema": "object"})"},
+    {"/v1/responses", R"({"input": "string"})",
+     R"({"text": "object", "tools": "array", "tool_choice": "", "parallel_tool_calls": "boolean"})"},
+    {"/v1/messages", R"({"model": "string", "max_tokens": "integer", "messages": "messages"})",
+     R"({"output_config": "object", "output_format": "object", "tools": "array", "tool_choice": "object"})"},
     {"/v1/messages/count_tokens", R"({"model": "string", "messages": "messages"})"},
-    {"/api/chat", R"({"model": "string", "messages": "messages"})"},
-    {"/api/generate", R"({"model": "string", "prompt": "string"})"},
+    {"/api/chat", R"({"model": "string", "messages": "messages"})", R"({"format": "", "tools": "array"})"},
+    {"/api/generate", R"({"model": "string", "prompt": "string"})", R"({"format": ""})"},
     {"/api/show", R"({"model": "string"})"},
-    {"/v1beta/models/{}:generateContent", R"({"contents": "contents"})"},
-    {"/v1beta/models/{}:streamGenerateContent", R"({"contents": "contents"})"},
+    {"/v1beta/models/{}:generateContent", R"({"contents": "contents"})",
+     R"({"generationConfig": "object", "tools": "array", "toolConfig": "object"})"},
+    {"/v1beta/models/{}:streamGenerateContent", R"({"contents": "contents"})",
+     R"({"generationConfig": "object", "tools": "array", "toolConfig": "object"})"},
     {"/v1beta/models/{}:countTokens", R"({"contents": "contents"})"},
-    {"/completion", R"({"prompt": "string"})"},
+    {"/completion", R"({"prompt": "string"})",
+     R"({"grammar": "string", "json_schema": "object", "response_format": "object"})"},
     {"/tokenize", R"({"content": "string"})"},
     {"/detokenize", R"({"tokens": "ids"})"},
     {"/apply-template", R"({"messages": "messages"})"},
@@ -64,6 +73,7 @@ constexpr MemberSchema member_schemas[] = {
 };
 
 OrderedJson schema_of_member(const OrderedJson& type) {
+  if (type == "") return OrderedJson::object();
   for (const MemberSchema& known : member_schemas)
     if (type == known.type)
       if (auto schema = parse_ordered_json(known.schema, known.type)) return std::move(*schema);
@@ -74,11 +84,13 @@ OrderedJson schema_of_body(const char* pattern) {
   OrderedJson schema = {{"type", "object"}};
   for (const BodySchema& known : body_schemas) {
     if (std::strcmp(known.pattern, pattern) != 0) continue;
-    const auto members = parse_ordered_json(known.required, pattern);
-    if (!members) return schema;
-    for (const auto& [name, type] : members->items()) {
-      schema["properties"][name] = schema_of_member(type);
-      schema["required"].push_back(name);
+    for (const char* list : {known.required, known.optional}) {
+      const auto members = parse_ordered_json(list, pattern);
+      if (!members) return schema;
+      for (const auto& [name, type] : members->items()) {
+        schema["properties"][name] = schema_of_member(type);
+        if (list == known.required) schema["required"].push_back(name);
+      }
     }
   }
   return schema;

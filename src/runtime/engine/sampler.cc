@@ -1,6 +1,7 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -40,7 +41,9 @@ void keep_top_k(std::vector<Candidate>& candidates, int32_t k) {
 std::vector<Candidate> filter(std::span<const float> logits, const SamplerOptions& options,
                               std::span<const uint64_t> allowed) {
   std::vector<Candidate> kept;
-  if (allowed.empty()) kept.reserve(logits.size());
+  size_t count = allowed.empty() ? logits.size() : 0;
+  for (const uint64_t word : allowed) count += static_cast<size_t>(std::popcount(word));
+  kept.reserve(std::min(count, logits.size()));
   std::vector<int32_t> suppressed = options.suppress;
   std::sort(suppressed.begin(), suppressed.end());
   auto next = suppressed.begin();
@@ -65,9 +68,9 @@ std::vector<Candidate> filter(std::span<const float> logits, const SamplerOption
   if (options.top_p < 1.0) {  // the least probable go while they have at most 1 - top_p together; summed from below, as
                               // the reference does
     double sum = 0;
-    size_t count = kept.size();
-    while (count > 1 && sum + kept[count - 1].probability <= 1.0 - options.top_p) sum += kept[--count].probability;
-    kept.resize(count);
+    size_t left = kept.size();
+    while (left > 1 && sum + kept[left - 1].probability <= 1.0 - options.top_p) sum += kept[--left].probability;
+    kept.resize(left);
   }
   if (options.min_p > 0) {
     const double least = options.min_p * kept.front().probability;

@@ -21,10 +21,13 @@ struct Grammar::Parts {
   std::optional<grammar::Dfa> automaton;
   std::optional<grammar::RuleNetwork> network;
   std::optional<grammar::ToolCalls> tools;
+  std::shared_ptr<const Grammar> answer;  // beside tools
 
   std::unique_ptr<grammar::Recognizer> recognizer() const {
     if (program) return std::make_unique<grammar::JsonRecognizer>(*program, syntax);
-    if (tools) return grammar::make_tool_recognizer(*tools);
+    if (tools) {
+      return grammar::make_tool_recognizer(*tools, answer == nullptr ? nullptr : answer->parts_->recognizer());
+    }
     if (automaton) return grammar::make_text_recognizer(*automaton);
     return grammar::make_network_recognizer(*network);
   }
@@ -70,7 +73,8 @@ Result<std::shared_ptr<const Grammar>> Grammar::from_gbnf(std::string_view text,
 }
 
 Result<std::shared_ptr<const Grammar>> Grammar::from_tools(std::span<const ToolDeclaration> tools,
-                                                           const ToolOptions& options) {
+                                                           const ToolOptions& options,
+                                                           std::vector<std::string>* warnings) {
   grammar::ToolCalls calls;
   calls.text = options.choice != ToolChoice::required;
   calls.calls = options.choice != ToolChoice::none;
@@ -78,7 +82,12 @@ Result<std::shared_ptr<const Grammar>> Grammar::from_tools(std::span<const ToolD
   bool found = options.only.empty();
   for (const ToolDeclaration& tool : tools) {
     if (!options.only.empty() && tool.name != options.only) continue;
-    LAPIDARY_CHECK(grammar::add_tool(calls, tool.name, tool.parameters));
+    auto added = grammar::add_tool(calls, tool.name, tool.parameters);
+    if (!added && !tool.strict && added.error().kind != ErrorKind::wrong_use) {
+      if (warnings != nullptr) warnings->push_back(added.error().text());
+      added = grammar::add_tool(calls, tool.name, std::nullopt);
+    }
+    LAPIDARY_CHECK(added);
     found = true;
   }
   if (!found) return fail(ErrorKind::wrong_use, "tools", "no tool \"" + options.only + "\" is declared");
@@ -86,7 +95,17 @@ Result<std::shared_ptr<const Grammar>> Grammar::from_tools(std::span<const ToolD
     return fail(ErrorKind::wrong_use, "tools", "a call is required, but no tool is declared");
   auto parts = std::make_unique<Parts>();
   parts->tools = std::move(calls);
+  if (options.choice != ToolChoice::required) parts->answer = options.answer;
   return make(std::move(parts));
+}
+
+size_t Grammar::bytes() const {
+  size_t sum = sizeof(Parts);
+  if (parts_->program) sum += grammar::program_bytes(*parts_->program);
+  if (parts_->tools) sum += grammar::program_bytes(parts_->tools->program);
+  if (parts_->automaton) sum += grammar::dfa_bytes(*parts_->automaton);
+  if (parts_->network) sum += grammar::network_bytes(*parts_->network);
+  return sum + (parts_->answer == nullptr ? 0 : parts_->answer->bytes());
 }
 
 struct Matcher::Step {

@@ -24,6 +24,8 @@ class TokenTrie;
 class Recognizer;
 }  // namespace grammar
 
+class Grammar;
+
 enum class WhiteSpace : uint8_t {
   flexible,  // in one place a space, or a line break and an indent of at most 64 characters
   none,      // compact
@@ -36,6 +38,7 @@ struct GrammarOptions {
 struct ToolDeclaration {
   std::string name;
   std::string parameters;  // a JSON Schema, as text
+  bool strict = true;      // false: if it cannot be enforced, calls are held to the name and to being an object
 };
 
 enum class ToolChoice : uint8_t {
@@ -48,6 +51,8 @@ struct ToolOptions {
   ToolChoice choice = ToolChoice::automatic;
   std::string only;      // with `required`: the one tool that may be called; "": any
   bool parallel = true;  // several calls, one behind the other
+  std::shared_ptr<const Grammar>
+      answer;  // what a reply without calls has to be (not itself one of tools); null: any text
 };
 
 // What a text must be. Immutable; safe from any thread. A compilation that would take too long or too much memory is
@@ -63,9 +68,12 @@ class Grammar {
   // A text of a context-free grammar in GBNF.
   static Result<std::shared_ptr<const Grammar>> from_gbnf(std::string_view text, const std::string& where);
   // A reply of a Gemma 4 model, whose calls are of declared tools, with the names, keys and types that they declare.
+  // `warnings`: why the schemas of tools that are not strict are not enforced, if there are such.
   static Result<std::shared_ptr<const Grammar>> from_tools(std::span<const ToolDeclaration> tools,
-                                                           const ToolOptions& options);
+                                                           const ToolOptions& options,
+                                                           std::vector<std::string>* warnings = nullptr);
   ~Grammar();
+  size_t bytes() const;  // of its tables, about
 
  private:
   Grammar();

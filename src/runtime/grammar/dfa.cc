@@ -100,9 +100,11 @@ Result<Automaton> explore(RegexArena& arena, const std::vector<RegexId>& languag
       key.reserve(languages.size());
       const std::vector<RegexId> from = automaton.states[state];
       for (const RegexId language : from) key.push_back(arena.derivative(language, example));
-      if (arena.work() > work_max) return fail(ErrorKind::limit, "", "its automaton takes too long to make");
+      if (arena.work() > work_max || arena.effort() > automata_effort_max)
+        return fail(ErrorKind::limit, "", "its automaton takes too long to make");
       row.push_back(state_of(std::move(key)));
       ++steps;
+      arena.count_step();
     }
     automaton.next.push_back(std::move(row));
     if (automaton.states.size() > budget.states || steps > budget.steps || arena.size() > nodes_max)
@@ -301,6 +303,11 @@ Result<Dfa> build_dfa(RegexArena& arena, const std::vector<RegexId>& languages, 
   fill_farthest(dfa);
   fill_runs(dfa);
   return dfa;
+}
+
+size_t dfa_bytes(const Dfa& dfa) {
+  const size_t per_state = sizeof(uint32_t) * (dfa.classes + 5) + 2 * sizeof(uint64_t) + 2;
+  return sizeof dfa + dfa.states * per_state + dfa.starts.size() * (sizeof(char32_t) + sizeof(uint16_t));
 }
 
 }  // namespace lapidary::grammar

@@ -469,4 +469,10 @@ Result<GbnfGrammar> parse_gbnf(std::string_view text, const std::string& where) 
   return grammar;
 }
 
+size_t network_bytes(const RuleNetwork& network) {
+  size_t sum = network.nodes.size() * sizeof(RuleNetwork::Node);
+  for (const CodePointSet& set : network.sets) sum += sizeof set + set.size() * sizeof(CodePointRange);
+  return sum;
+}
+
 }  // namespace lapidary::grammar

@@ -31,6 +31,8 @@ struct RuleNetwork {
   uint32_t root = 0;
 };
 
+size_t network_bytes(const RuleNetwork& network);
+
 // A grammar that is regular becomes an automaton, if that is small; any other a network.
 struct GbnfGrammar {
   std::optional<Dfa> automaton;

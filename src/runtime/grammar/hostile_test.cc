@@ -1,8 +1,14 @@
 // The advisories of the security catalogue that concern grammars, by number.
+#include <algorithm>
 #include <chrono>
+#include <cstdlib>
+#include <ctime>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "grammar/grammar_for_test.h"
+#include "sanitized.h"
 
 namespace lapidary {
 namespace {
@@ -21,6 +27,7 @@ Outcome compile(const std::string& schema) {
 }
 
 constexpr double patience_seconds = 2;  // 50 ms on its own; under sanitizers and beside other work, more
+constexpr double processor_seconds_max = sanitized ? 2 : 0.15;  // 50 ms on the machine of docs/constrained-output.md
 
 std::string nested(int depth, const std::string& open, const std::string& middle, const std::string& close) {
   std::string text;
@@ -69,6 +76,107 @@ TEST_CASE("advisory 15: combinations that multiply are given up within the budge
   for (const char* pattern :
        {"(a|aa)*(a|b)*[ab]{2000}[ab]*x{50000}", "((a{1,100}){1,100}){1,100}", "(.*a.{30}){2}", "(x+x+)+y"})
     CHECK(compile(fmt::format("{{\"pattern\": \"{}\"}}", pattern)).seconds < patience_seconds);
+}
+
+namespace {
+
+std::string list(int count, const std::string& separator, const auto& item) {
+  std::string text;
+  for (int i = 0; i < count; ++i) text += (i == 0 ? "" : separator) + item(i);
+  return text;
+}
+
+std::string of_patterns(const char* keyword, int count, const char* pattern) {
+  return fmt::format("{{\"{}\": [{}]}}", keyword, list(count, ",", [&](int i) {
+                       return fmt::format("{{\"type\": \"string\", \"pattern\": \"{}\"}}",
+                                          fmt::format(fmt::runtime(pattern), static_cast<char>('a' + i), i + 3));
+                     }));
+}
+
+// Schemas that are costly to judge, each in its own way.
+std::vector<std::pair<std::string, std::string>> costly_schemas() {
+  std::vector<std::pair<std::string, std::string>> all;
+  for (const char* pattern :
+       {"(a|aa)*(a|b)*[ab]{2000}[ab]*x{50000}", "((a{1,100}){1,100}){1,100}", "(.*a.{30}){2}", "^[ab]*a[ab]{14}$",
+        "^[ab]*a[ab]{11}$", "a.{12}$", "^([\\u0000-\\uffff]{0,50}[a-z]){20}$", "^(a?){500}a{500}$", "^(a?b?c?){200}$",
+        "(a{0,1000}b{0,1000}c{0,1000}){0,1000}", "^[a-z]{0,5000}[0-9]{0,900}$"})
+    all.emplace_back(pattern, fmt::format("{{\"type\": \"string\", \"pattern\": \"{}\"}}", pattern));
+  const auto pattern_of = [](const std::string& pattern) {
+    return "{\"type\": \"string\", \"pattern\": \"" + pattern + "\"}";
+  };
+  all.emplace_back("12 words in any order",
+                   pattern_of(list(12, "|", [](int i) { return fmt::format("w{0}.*x{0}", i); })));
+  all.emplace_back(
+      "12 look-aheads",
+      pattern_of("^" + list(12, "", [](int i) { return fmt::format("(?=.*{})", static_cast<char>('a' + i)); }) +
+                 ".*$"));
+  all.emplace_back(
+      "3,000 words",
+      pattern_of("^(" + list(3'000, "|", [](int i) { return fmt::format("item{}", i * 7919 % 100'003); }) + ")$"));
+  all.emplace_back("not a pattern", R"({"type": "string", "not": {"pattern": "^[ab]*a[ab]{12}$"}})");
+  all.emplace_back("allOf patterns", of_patterns("allOf", 8, "{0}.{{{1}}}{0}"));
+  all.emplace_back("anyOf patterns", of_patterns("anyOf", 8, "{0}.{{{1}}}{0}"));
+  all.emplace_back("oneOf patterns", of_patterns("oneOf", 8, "{0}.{{{1}}}{0}"));
+  all.emplace_back("60 costly patterns", "{\"properties\": {" + list(60, ",", [&](int i) {
+                                           return fmt::format("\"p{}\": {}", i,
+                                                              pattern_of(fmt::format("^[ab]*a[ab]{{9}}{}$", i)));
+                                         }) + "}}");
+  all.emplace_back(
+      "no format",
+      R"({"type": "string", "not": {"anyOf": [{"format": "email"}, {"format": "hostname"}, {"format": "uri"}, {"format": "ipv6"}, {"format": "iri"}]}})");
+  all.emplace_back("30 choices of two",
+                   "{\"allOf\": [" + list(30, ",", [](int i) {
+                     return fmt::format("{{\"anyOf\": [{{\"required\": [\"a{0}\"]}}, {{\"required\": [\"b{0}\"]}}]}}",
+                                        i);
+                   }) + "]}");
+  all.emplace_back("one of 60", "{\"oneOf\": [" + list(60, ",", [](int i) {
+                                  return fmt::format("{{\"properties\": {{\"p{}\": {{\"minLength\": {}}}}}}}", i,
+                                                     i + 1);
+                                }) + "]}");
+  all.emplace_back(
+      "60 times 300 names",
+      "{\"allOf\": [" + list(60, ",", [](int j) {
+        return "{\"properties\": {" +
+               list(300, ",", [&](int i) { return fmt::format("\"n{}\": {{\"minLength\": {}}}", i * j, j); }) + "}}";
+      }) + "]}");
+  all.emplace_back("8,000 references", "{\"$ref\": \"#/$defs/d0\", \"$defs\": {" + list(8'000, ",", [](int i) {
+                                         return fmt::format(
+                                             "\"d{}\": {{\"type\": \"object\", \"properties\": {{\"n\": {{\"$ref\": "
+                                             "\"#/$defs/d{}\"}}}}, \"required\": [\"n\"]}}",
+                                             i, i + 1);
+                                       }) + ",\"d8000\": {}}}");
+  all.emplace_back("20,000 objects", "{\"enum\": [" + list(20'000, ",", [](int i) {
+                                       return fmt::format("{{\"a\": {0}, \"b\": [{0}]}}", i);
+                                     }) + "]}");
+  all.emplace_back("5,000 ranges", "{\"anyOf\": [" + list(5'000, ",", [](int i) {
+                                     return fmt::format("{{\"minimum\": {0}, \"maximum\": {0}}}", i);
+                                   }) + "]}");
+  all.emplace_back("items that differ", R"({"type": "array", "uniqueItems": true, "items": {"type": "object"}})");
+  return all;
+}
+
+}  // namespace
+
+// LAPIDARY_HOSTILE=1 prints how much of a processor's time each took.
+TEST_CASE("advisory 15: what is refused is refused at once, by the processor's time") {
+  std::vector<std::pair<double, std::string>> taken;
+  int refused = 0;
+  for (const auto& [name, schema] : costly_schemas()) {
+    double least = 1e9;
+    std::string error;
+    for (int i = 0; i < 3; ++i) {
+      const std::clock_t begin = std::clock();
+      error = compile(schema).error;
+      least = std::min(least, static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC);
+    }
+    refused += error.empty() ? 0 : 1;
+    CHECK_MESSAGE(least < processor_seconds_max, name);
+    taken.emplace_back(least, name + (error.empty() ? " (compiled)" : ": " + error));
+  }
+  CHECK(refused > 12);
+  std::ranges::sort(taken, std::greater());
+  if (std::getenv("LAPIDARY_HOSTILE") == nullptr) return;
+  for (const auto& [seconds, name] : taken) fmt::print("{:6.1f} ms  {}\n", seconds * 1e3, name.substr(0, 150));
 }
 
 TEST_CASE("advisory 16: large but honest schemas just work") {

@@ -23,7 +23,7 @@ class JsonRecognizer : public Recognizer {
   void add_tokens(State state, const TokenTrie& trie, std::span<uint64_t> bits) override;
   Mark mark() const override {
     const Machine::Mark mark = machine_.mark();
-    return {{mark.frames, mark.threads, mark.seen, mark.text, 0}};
+    return {{mark.frames, mark.threads, mark.seen, mark.text}};
   }
   void release(const Mark& mark) override {
     machine_.release({mark.sizes[0], mark.sizes[1], mark.sizes[2], mark.sizes[3]});

@@ -19,6 +19,24 @@ uint64_t length_of(std::string_view text) {
   return count;
 }
 
+// What a schema asks, if it holds no other schema and no reference: such schemas come over and over, and mean the same
+// wherever they stand. "" : it does.
+std::string leaf_text(const JsonValue& schema) {
+  constexpr size_t members_max = 12;
+  if (!schema.is(JsonValue::Kind::object) || schema.items.size() > members_max) return "";
+  std::string text;
+  for (size_t i = 0; i < schema.items.size(); ++i) {
+    const std::string& key = schema.names[i];
+    const JsonValue& value = schema.items[i];
+    if (key == "description" || key == "title" || key == "default") continue;
+    const bool plain = !value.is(JsonValue::Kind::object) && !value.is(JsonValue::Kind::array);
+    const bool list = value.is(JsonValue::Kind::array) && (key == "type" || key == "enum" || key == "required");
+    if ((!plain && !list) || key.starts_with('$') || key == "id") return "";
+    text += fmt::format("{}:{}{}", key.size(), key, write_json(value));
+  }
+  return text.empty() ? "{}" : text;
+}
+
 template <typename T>
 void append(std::vector<T>& to, const std::vector<T>& from) {
   to.insert(to.end(), from.begin(), from.end());
@@ -53,7 +71,12 @@ Demand LanguageBuilder::intern(std::vector<uint32_t> references) {
 uint32_t LanguageBuilder::entry_of(const JsonValue& value, bool constant) {
   const auto [place, added] =
       entry_index_[constant ? 1 : 0].try_emplace(&value, static_cast<uint32_t>(entries_.size()));
-  if (added) entries_.push_back({&value, constant, 0, nullptr, nullptr});
+  if (!added) return place->second;
+  if (const std::string leaf = constant ? "" : leaf_text(value); !leaf.empty()) {
+    const auto [equal, first] = leaf_index_.try_emplace(leaf, place->second);
+    if (!first) return place->second = equal->second;
+  }
+  entries_.push_back({&value, constant, 0, nullptr, nullptr});
   return place->second;
 }
 

@@ -43,6 +43,8 @@ class LanguageBuilder {
   Result<Language> complement(const Language& language);
   Language values(const std::vector<const JsonValue*>& list);
   Result<void> spend(uint64_t steps);
+  uint64_t steps() const { return steps_; }
+  uint32_t list_max() const { return budget_.list_max; }
   Result<void> check_size(const Language& language) const;
 
  private:
@@ -79,6 +81,7 @@ class LanguageBuilder {
   uint32_t emptiness_depth_ = 0, depth_ = 0;
   std::vector<Entry> entries_;
   std::unordered_map<const JsonValue*, uint32_t> entry_index_[2];
+  std::unordered_map<std::string, uint32_t> leaf_index_;  // of schemas without others in them, by what they ask
   std::vector<std::vector<uint32_t>> demands_;
   std::map<std::vector<uint32_t>, Demand> demand_index_;
   std::unordered_map<Demand, std::shared_ptr<const Language>> expanded_;

@@ -299,8 +299,11 @@ bool Machine::can_become(const Frame& frame, const StringLexer::Possible& possib
       const Dfa& dfa = program_->dfas[object.key_dfa];
       if (dfa.leads_on(thread.c, possible.near) || dfa.leads_on(thread.c, possible.far)) return true;
     }
+    const Frame& parent = frames_[frame.parent];
     for (uint32_t i = thread.a; i < thread.b; ++i)
-      if (inside(std::string_view(object.names[i].text).substr(frame.bytes))) return true;
+      if (inside(std::string_view(object.names[i].text).substr(frame.bytes)) &&
+          may_come(parent, threads(parent)[thread.parent], object.names[i]))
+        return true;
     return false;
   }
   const StringProgram& string = program_->strings[thread.rule];
@@ -420,6 +423,15 @@ bool exponent_fits(std::string_view text) {
 
 }  // namespace
 
+namespace {
+
+bool ends_number(NumberPhase phase) {
+  return phase == NumberPhase::zero || phase == NumberPhase::whole || phase == NumberPhase::fraction ||
+         phase == NumberPhase::exponent_digits;
+}
+
+}  // namespace
+
 FrameIndex Machine::step_number(FrameIndex top, Symbol symbol) {
   Frame frame = frames_[top];
   if (!is_digit(symbol) && symbol != '.' && symbol != 'e' && symbol != 'E' && symbol != '+' && symbol != '-') {
@@ -432,9 +444,14 @@ FrameIndex Machine::step_number(FrameIndex top, Symbol symbol) {
   frame.text = append_text(frame.text, frame.bytes, {&byte, 1});
   ++frame.bytes;
   scratch_.clear();
+  const auto goes_on = [&](const NumberRule& rule) {
+    if (frame.bytes < number_bytes_max) return rule.may_begin(text(frame));
+    const auto whole = ends_number(frame.number) ? Decimal::parse(text(frame)) : std::nullopt;
+    return whole && rule.accepts(*whole);  // nothing can follow
+  };
   if (exponent_fits(text(frame)))
     for (const Thread& thread : threads(frame))
-      if (program_->numbers[thread.rule].may_begin(text(frame))) scratch_.push_back(thread);
+      if (goes_on(program_->numbers[thread.rule])) scratch_.push_back(thread);
   if (scratch_.empty()) {
     release(before);
     return dead_frame;
@@ -445,9 +462,7 @@ FrameIndex Machine::step_number(FrameIndex top, Symbol symbol) {
 
 FrameIndex Machine::end_number(FrameIndex top) {
   const Frame& frame = frames_[top];
-  if (frame.number != NumberPhase::zero && frame.number != NumberPhase::whole &&
-      frame.number != NumberPhase::fraction && frame.number != NumberPhase::exponent_digits)
-    return dead_frame;
+  if (!ends_number(frame.number)) return dead_frame;
   const auto value = Decimal::parse(text(frame));
   if (!value) return dead_frame;
   std::vector<Thread> survivors;
@@ -483,6 +498,21 @@ FrameIndex Machine::step_array(FrameIndex top, Symbol symbol) {
   return push(next, kept);
 }
 
+namespace {
+
+// How many of the items from `index` on may count for a `contains`.
+uint64_t claims_left(const ArrayProgram& array, uint64_t index, uint32_t contains) {
+  const auto can = [&](const Choices& choices) {
+    return std::ranges::any_of(choices, [&](const Choice& choice) { return (choice.claims >> contains & 1) != 0; });
+  };
+  uint64_t left = 0;
+  for (; index < array.prefix.size() && index < array.max; ++index) left += can(array.prefix[index]) ? 1 : 0;
+  if (index >= array.max || !can(array.rest)) return left;
+  return array.max == no_limit ? no_limit : left + array.max - index;
+}
+
+}  // namespace
+
 // Every thread in every way in which the item may count.
 FrameIndex Machine::begin_item(FrameIndex top, Symbol symbol) {
   const Frame& frame = frames_[top];
@@ -501,8 +531,8 @@ FrameIndex Machine::begin_item(FrameIndex top, Symbol symbol) {
           ++count;
           way.a += uint32_t{1} << (8 * i);
         }
-        const uint64_t left = array.max == no_limit ? no_limit : array.max - frame.length - 1;
-        possible &= count <= contains.max && (count >= contains.min || contains.min - count <= left);
+        possible &= count <= contains.max &&
+                    (count >= contains.min || contains.min - count <= claims_left(array, frame.length + 1, i));
       }
       if (possible) ways.push_back(way);
     }
@@ -535,29 +565,42 @@ bool Machine::seen(const Frame& object, uint64_t hash) const {
   return false;
 }
 
-bool Machine::room_for_optional(const Frame& object, const Thread& thread) const {
-  return uint64_t{object.length} + thread.a < program_->objects[thread.rule].max;
+// Whether a name that is not required may come, and everything that then has to. 0: one that no list has.
+bool Machine::room_for_optional(const Frame& object, const Thread& thread, uint64_t name) const {
+  const ObjectProgram& program = program_->objects[thread.rule];
+  if (program.dependents.empty() || program.max == no_limit) return uint64_t{object.length} + thread.a < program.max;
+  std::vector<uint64_t> owed{name};  // besides those that are required
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (const auto& [first, second] : program.dependents) {
+      const bool asks = seen(object, first) || std::ranges::find(owed, first) != owed.end();
+      if (!asks || seen(object, second) || std::ranges::find(owed, second) != owed.end()) continue;
+      if (const NameProgram* asked = program.find_name(second); asked != nullptr && asked->required) continue;
+      owed.push_back(second);
+      changed = true;
+    }
+  }
+  return uint64_t{object.length} + thread.a + owed.size() <= program.max;
 }
 
 // `thread` of a key: whether some name that begins with what is written may still come.
 bool Machine::key_alive(const Frame& object, const Thread& thread) const {
   if (thread.c != 0) return true;
-  const bool room = room_for_optional(object, threads(object)[thread.parent]);
+  const Thread& parent = threads(object)[thread.parent];
   const ObjectProgram& program = program_->objects[thread.rule];
-  for (uint32_t i = thread.a; i < thread.b; ++i) {
-    const NameProgram& name = program.names[i];
-    if (!name.choices.empty() && (name.required || room) && !seen(object, name.hash)) return true;
-  }
-  return false;
+  return std::any_of(program.names.begin() + thread.a, program.names.begin() + thread.b,
+                     [&](const NameProgram& name) { return may_come(object, parent, name); });
 }
 
 bool Machine::any_key(const Frame& object, const Thread& thread) const {
   const ObjectProgram& program = program_->objects[thread.rule];
-  const bool room = room_for_optional(object, thread);
-  if (room && program.others) return true;
-  for (const NameProgram& name : program.names)
-    if (!name.choices.empty() && (name.required || room) && !seen(object, name.hash)) return true;
-  return false;
+  if (program.others && room_for_optional(object, thread, 0)) return true;
+  return std::ranges::any_of(program.names, [&](const NameProgram& name) { return may_come(object, thread, name); });
+}
+
+bool Machine::may_come(const Frame& object, const Thread& thread, const NameProgram& name) const {
+  return !name.choices.empty() && !seen(object, name.hash) &&
+         (name.required || room_for_optional(object, thread, name.hash));
 }
 
 FrameIndex Machine::step_object(FrameIndex top, Symbol symbol) {
@@ -607,7 +650,7 @@ FrameIndex Machine::begin_key(FrameIndex top) {
     const uint32_t rule = parents[i].rule;
     const ObjectProgram& program = program_->objects[rule];
     Thread thread{rule, i, 0, static_cast<uint32_t>(program.names.size()), 0};
-    if (program.others && room_for_optional(object, parents[i]))
+    if (program.others && room_for_optional(object, parents[i], 0))
       thread.c = program.key_dfa == none ? 1 : program_->dfas[program.key_dfa].start;
     if (key_alive(object, thread)) scratch_.push_back(thread);
   }
@@ -655,7 +698,8 @@ FrameIndex Machine::end_key(FrameIndex top, bool unknown) {
       if (program.key_dfa == none || outputs != 0) choices = &program.other_choices[outputs];
     }
     const bool required = known != nullptr && known->required;
-    if (choices == nullptr || (!required && !room_for_optional(object, parent))) continue;
+    if (choices == nullptr) continue;
+    if (!required && !room_for_optional(object, parent, known == nullptr ? 0 : known->hash)) continue;
     for (const Choice& choice : *choices)
       next.push_back(
           {parent.rule, parent.parent, parent.a - (required ? 1 : 0), choice.node, parent.c | choice.claims});

@@ -141,7 +141,8 @@ class Machine {
   bool string_can_close(const Frame& frame, const Thread& thread) const;
   bool key_alive(const Frame& object, const Thread& thread) const;
   bool any_key(const Frame& object, const Thread& thread) const;
-  bool room_for_optional(const Frame& object, const Thread& thread) const;
+  bool room_for_optional(const Frame& object, const Thread& thread, uint64_t name) const;
+  bool may_come(const Frame& object, const Thread& thread, const NameProgram& name) const;
   bool object_can_close(const Frame& object, const Thread& thread) const;
   bool seen(const Frame& object, uint64_t hash) const;
   uint32_t append_text(uint32_t text, uint32_t bytes, std::string_view more);

@@ -9,7 +9,8 @@ namespace {
 
 using Wide = __int128;
 
-constexpr int64_t places_max = 12;  // behind the point, when computing with scaled integers
+constexpr int64_t places_max = 12;         // behind the point, when computing with scaled integers
+constexpr size_t stepped_digits_max = 22;  // before it, where there are divisors; so that scaled() bears both
 const Wide wide_max = static_cast<Wide>(1) << 120;
 
 bool in_bounds(const NumberRule& rule, const Decimal& value) {
@@ -223,17 +224,23 @@ bool NumberRule::may_begin(std::string_view prefix) const {
     return !min && !allowed ? true : (far.negative && any_in(*this, {Decimal{}, far, true}));
   }
   std::string digits(body.substr(0, point));
+  const bool stepped = !multiples.empty() || !not_multiples.empty();
+  if (stepped && digits.size() > stepped_digits_max) return false;
   if (point != std::string_view::npos) {
     const std::string_view fraction = body.substr(point + 1);
     digits += fraction;
     const auto places = -static_cast<int64_t>(fraction.size());
+    // Behind the point of a whole number, and beyond the divisors' places, there are zeros or nothing.
+    if (integer || (!multiples.empty() && fraction.size() > static_cast<size_t>(places_max)))
+      return accepts(with_sign(negative, digits, places));
     if (negative && digits.find_first_not_of('0') == std::string::npos && accepts(Decimal{})) return true;
     return any_in(*this,
                   {with_sign(negative, digits, places), with_sign(negative, incremented(digits), places), false});
   }
   if (digits == "0")
     return (negative && accepts(Decimal{})) || any_in(*this, {Decimal{}, with_sign(negative, "1", 0), false});
-  for (int64_t zeros = 0; zeros < 25; ++zeros)
+  const auto more = static_cast<int64_t>(stepped ? stepped_digits_max - digits.size() : size_t{24});
+  for (int64_t zeros = 0; zeros <= more; ++zeros)
     if (any_in(*this, {with_sign(negative, digits, zeros), with_sign(negative, incremented(digits), zeros), false}))
       return true;
   return false;

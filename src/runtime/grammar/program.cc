@@ -20,7 +20,8 @@ constexpr size_t key_languages_max = 8;
 
 class ProgramBuilder {
  public:
-  ProgramBuilder(LanguageBuilder& builder) : builder_(builder), arena_(builder.arena()) {}
+  ProgramBuilder(LanguageBuilder& builder, Names names)
+      : builder_(builder), arena_(builder.arena()), bare_(names == Names::bare) {}
   Result<Program> build(Demand root);
 
  private:
@@ -59,6 +60,7 @@ class ProgramBuilder {
 
   LanguageBuilder& builder_;
   RegexArena& arena_;
+  const bool bare_;
   Program program_;
   std::unordered_map<Demand, uint32_t> nodes_;
   std::deque<std::pair<uint32_t, Demand>> open_;
@@ -198,7 +200,7 @@ Result<void> ProgramBuilder::add_names(const ObjectRule& rule, ObjectProgram& pr
   std::ranges::sort(names);
   names.erase(std::unique(names.begin(), names.end()), names.end());
   names_ += names.size();
-  LAPIDARY_CHECK(builder_.spend(names.size() / 4));
+  LAPIDARY_CHECK(builder_.spend(names.size() / 4 + names.size() * rule.parts.size() / 32));
   if (names_ > names_max) return fail(ErrorKind::limit, "properties", fmt::format("more than {} names", names_max));
   for (const std::string& name : names) {
     NameProgram one{name, name_hash(name), {}, std::ranges::binary_search(rule.required, name)};
@@ -228,6 +230,12 @@ Result<void> ProgramBuilder::add_others(const ObjectRule& rule, ObjectProgram& p
                 fmt::format("more than {} at once", key_languages_max - 1));
   program.others = true;
   const bool automaton = filter || languages.size() > 1;
+  if (automaton && bare_) {  // those that can be written without quotes
+    LAPIDARY_TRY(const RegexId bare,
+                 parse_pattern(arena_, "^[^ {},:\\x00-\\x1F\\x7F]([^{},:\\x00-\\x1F\\x7F]*[^ {},:\\x00-\\x1F\\x7F])?$",
+                               PatternUse::search, "names"));
+    languages[0] = arena_.intersection({languages[0], bare});
+  }
   const size_t sets = automaton ? size_t{1} << languages.size() : 1;
   for (size_t outputs = 0; outputs < sets; ++outputs) {
     Choices here;
@@ -255,7 +263,38 @@ Result<void> ProgramBuilder::add_others(const ObjectRule& rule, ObjectProgram& p
   return {};
 }
 
-Result<uint32_t> ProgramBuilder::add_object(const ObjectRule& rule) {
+// What a required name asks for is required too.
+ObjectRule with_all_required(const ObjectRule& rule) {
+  ObjectRule result = rule;
+  std::vector<std::string>& required = result.required;
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (const auto& [first, second] : rule.dependents) {
+      const auto place = std::ranges::lower_bound(required, second);
+      if (!std::ranges::binary_search(required, first) || (place != required.end() && *place == second)) continue;
+      required.insert(place, second);
+      changed = true;
+    }
+  }
+  return result;
+}
+
+// Names that ask for others which cannot be there cannot be there either.
+void drop_hopeless(ObjectProgram& object) {
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (const auto& [first, second] : object.dependents) {
+      NameProgram* asks = object.find_name(first);
+      const NameProgram* asked = object.find_name(second);
+      if (asks == nullptr || asks->choices.empty() || (asked != nullptr && !asked->choices.empty())) continue;
+      asks->choices.clear();
+      changed = true;
+    }
+  }
+}
+
+Result<uint32_t> ProgramBuilder::add_object(const ObjectRule& written) {
+  const ObjectRule rule = written.dependents.empty() ? written : with_all_required(written);
   ObjectProgram object;
   object.min = rule.min;
   object.max = rule.max;
@@ -374,6 +413,7 @@ void ProgramBuilder::prune() {
   }
   for (ObjectProgram& object : program_.objects) {
     for (NameProgram& name : object.names) keep(name.choices);
+    drop_hopeless(object);
     bool others = false;
     for (Choices& choices : object.other_choices) others |= keep(choices);
     object.others = others;
@@ -430,6 +470,29 @@ uint64_t name_hash(std::string_view name) {
   return hash;
 }
 
+size_t program_bytes(const Program& program) {
+  size_t sum = program.numbers.size() * sizeof(NumberRule);
+  const auto of = [](const Choices& choices) { return sizeof(Choices) + choices.size() * sizeof(Choice); };
+  for (const ValueNode& node : program.nodes)
+    sum += sizeof node +
+           sizeof(uint32_t) * (node.numbers.size() + node.strings.size() + node.arrays.size() + node.objects.size());
+  for (const StringProgram& string : program.strings) {
+    sum += sizeof string;
+    for (const std::string& value : string.values) sum += sizeof value + value.capacity();
+  }
+  for (const ArrayProgram& array : program.arrays) {
+    sum += sizeof array + of(array.rest) + array.contains.size() * sizeof(Contains);
+    for (const Choices& choices : array.prefix) sum += of(choices);
+  }
+  for (const ObjectProgram& object : program.objects) {
+    sum += sizeof object + object.dependents.size() * sizeof(object.dependents[0]);
+    for (const NameProgram& name : object.names) sum += sizeof name + name.text.capacity() + of(name.choices);
+    for (const Choices& choices : object.other_choices) sum += of(choices);
+  }
+  for (const Dfa& dfa : program.dfas) sum += dfa_bytes(dfa);
+  return sum;
+}
+
 uint32_t join_programs(Program& program, Program other) {
   const auto base = [](const auto& list) { return static_cast<uint32_t>(list.size()); };
   const uint32_t nodes = base(program.nodes), numbers = base(program.numbers), strings = base(program.strings);
@@ -467,12 +530,14 @@ uint32_t join_programs(Program& program, Program other) {
   return other.root + nodes;
 }
 
-Result<Program> compile_schema(std::string_view schema, const std::string& where) {
+Result<Program> compile_schema(std::string_view schema, const std::string& where, Names names, uint64_t* effort) {
   LAPIDARY_TRY(const JsonValue root, parse_json_value(schema, where));
   LAPIDARY_TRY(const SchemaDocument document, SchemaDocument::create(root));
   RegexArena arena;
   LanguageBuilder builder(document, arena);
-  auto program = ProgramBuilder(builder).build(builder.demand_of(root));
+  auto program = ProgramBuilder(builder, names).build(builder.demand_of(root));
+  constexpr uint64_t step_effort = 40;
+  if (effort != nullptr) *effort += arena.effort() + step_effort * builder.steps();
   if (!program) return std::unexpected(std::move(program).error().in(where));
   return program;
 }

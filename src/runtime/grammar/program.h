@@ -1,6 +1,7 @@
 // What a schema compiles to: tables that the machine (machine.h) runs on. Immutable.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -53,6 +54,12 @@ struct ObjectProgram {
   uint32_t required = 0;
   std::vector<std::pair<uint64_t, uint64_t>> dependents;  // hashes of names
   uint32_t some = 0;                                      // bits that must have been claimed
+
+  NameProgram* find_name(uint64_t hash) {
+    const auto found = std::ranges::find(names, hash, &NameProgram::hash);
+    return found == names.end() ? nullptr : &*found;
+  }
+  const NameProgram* find_name(uint64_t hash) const { return const_cast<ObjectProgram*>(this)->find_name(hash); }
 };
 
 struct ValueNode {
@@ -76,10 +83,15 @@ uint64_t name_hash(std::string_view name);
 inline constexpr uint64_t name_hash_begin = 0xCBF29CE484222325u;
 inline uint64_t name_hash_add(uint64_t hash, uint8_t byte) { return (hash ^ byte) * 0x100000001B3u; }
 
+size_t program_bytes(const Program& program);
+
 // Puts `other` beside what `program` has; the node that was its root.
 uint32_t join_programs(Program& program, Program other);
 
-// Errors: ErrorKind::refused (no schema), unsupported (what cannot be enforced, and where), limit.
-Result<Program> compile_schema(std::string_view schema, const std::string& where);
+// Errors: ErrorKind::refused (no schema), unsupported (what cannot be enforced, and where), limit. To `effort` is added
+// what it took, in RegexArena::effort(), some 50 ns each.
+enum class Names : uint8_t { quoted, bare };  // bare: as machine.h's Syntax::bare writes them
+Result<Program> compile_schema(std::string_view schema, const std::string& where, Names names = Names::quoted,
+                               uint64_t* effort = nullptr);
 
 }  // namespace lapidary::grammar

@@ -27,7 +27,7 @@ class Recognizer {
 
   // States made after the mark can be forgotten.
   struct Mark {
-    size_t sizes[5] = {};
+    size_t sizes[9] = {};
   };
   virtual Mark mark() const = 0;
   virtual void release(const Mark& mark) = 0;

@@ -66,6 +66,9 @@ class RegexArena {
   // with a limit.
   size_t size() const { return nodes_.size(); }
   uint64_t work() const { return work_; }
+  // What all automata of this arena have cost, in parts looked at.
+  uint64_t effort() const { return work_ + step_work * steps_; }
+  void count_step() { ++steps_; }
 
  private:
   enum class Kind : uint8_t { empty, epsilon, set, concat, either, both, negation, repeat };
@@ -83,7 +86,8 @@ class RegexArena {
   RegexId list(Kind kind, std::vector<RegexId> parts);
   RegexId derive(RegexId id, char32_t symbol);
 
-  uint64_t work_ = 0;
+  static constexpr uint64_t step_work = 12;  // a step of an automaton takes as long as so many parts
+  uint64_t work_ = 0, steps_ = 0;
   std::vector<Node> nodes_;
   std::unordered_map<Node, RegexId, Hash> index_;
   std::vector<CodePointSet> sets_;
@@ -134,6 +138,11 @@ struct Dfa {
   bool leads_on(uint32_t state, CodePointRange range, uint64_t most = ~uint64_t{0}, uint64_t least = 0) const;
   bool accepts(uint32_t state) const { return outputs[state] != 0; }
 };
+
+size_t dfa_bytes(const Dfa& dfa);
+
+// All automata of an arena together, in RegexArena::effort(): some 40 ms.
+inline constexpr uint64_t automata_effort_max = 800'000;
 
 struct DfaBudget {
   uint32_t states = 6'000;

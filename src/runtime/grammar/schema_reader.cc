@@ -258,10 +258,13 @@ Result<void> SchemaReader::read_part(ObjectRule& rule) {
   auto part = std::make_shared<ObjectPart>();
   if (const JsonValue* properties = get("properties"); properties != nullptr) {
     if (!properties->is(Kind::object)) return wrong("properties", "an object of schemas");
-    for (const std::string& name : properties->names)
-      part->properties.emplace_back(name, builder_.demand_of(*properties->find(name)));
-    std::ranges::sort(part->properties);
-    part->properties.erase(std::unique(part->properties.begin(), part->properties.end()), part->properties.end());
+    // Of a name that comes twice the last counts: it is the first of its equals.
+    for (size_t i = properties->items.size(); i-- > 0;)
+      part->properties.emplace_back(properties->names[i], builder_.demand_of(properties->items[i]));
+    const auto name_of = &std::pair<std::string, Demand>::first;
+    std::ranges::stable_sort(part->properties, {}, name_of);
+    const auto twice = std::ranges::unique(part->properties, {}, name_of);
+    part->properties.erase(twice.begin(), twice.end());
   }
   if (const JsonValue* patterns = get("patternProperties"); patterns != nullptr) {
     if (!patterns->is(Kind::object)) return wrong("patternProperties", "an object of schemas");
@@ -462,7 +465,13 @@ Result<Language> SchemaReader::read() {
   if (const JsonValue* list = get("enum"); list != nullptr) {
     if (!list->is(Kind::array)) return wrong("enum", "a list of values");
     std::vector<const JsonValue*> values;
-    for (const JsonValue& value : list->items) values.push_back(&value);
+    size_t structured = 0;
+    for (const JsonValue& value : list->items) {
+      values.push_back(&value);
+      structured += value.is(Kind::object) || value.is(Kind::array) ? 1 : 0;
+    }
+    if (structured > builder_.list_max())
+      return fail(ErrorKind::limit, "enum", fmt::format("more than {} lists and objects", builder_.list_max()));
     LAPIDARY_CHECK(narrow(builder_.values(values)));
   }
   if (const JsonValue* value = get("const"); value != nullptr && document_.draft() != 4)

@@ -60,6 +60,33 @@ TEST_CASE("tool choice: none, required, one by name, one at a time") {
   CHECK_FALSE(Grammar::from_tools(tools, {ToolChoice::required, "nobody", true}).has_value());
 }
 
+TEST_CASE("a reply is JSON of a schema, or calls") {
+  ToolOptions options;
+  options.answer = schema_grammar(
+      R"({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"], "additionalProperties": false})");
+  const auto grammar = grammar_of(options);
+  CHECK(takes(grammar, "{\"name\": \"x\"}"));
+  CHECK(takes(grammar, "<|tool_call>call:get_all{}<tool_call|><|tool_call>call:get_all{}<tool_call|>"));
+  for (const char* bad : {"", "text", "{}", "{\"name\": \"x\"}<|tool_call>call:get_all{}<tool_call|>",
+                          "<|tool_call>call:get_all{}<tool_call|>{\"name\": \"x\"}", "{\"name\": <|\"|>x<|\"|>}"})
+    CHECK_MESSAGE(!takes(grammar, bad), bad);
+  Dice dice{12};
+  for (int i = 0; i < 20; ++i) {
+    bool ended = false;
+    const std::string text = random_text(grammar, dice, 60, ended);
+    if (ended) CHECK_MESSAGE(takes(grammar, text), text);
+  }
+  Matcher matcher(grammar, test_tokens());
+  REQUIRE(matcher.accept_text("{\"na"));
+  Matcher copy(matcher);
+  matcher.rollback(1);
+  CHECK(matcher.accept(test_tokenizer().find("<|tool_call>")));
+  CHECK(copy.accept_text("me\": \"\"}"));
+  CHECK(copy.may_stop());
+  options.choice = ToolChoice::required;
+  CHECK_FALSE(takes(grammar_of(options), "{\"name\": \"x\"}"));
+}
+
 TEST_CASE("advisory 20: tools with schemas that are none are refused, each with its reason") {
   for (const char* parameters : {"{\"type\": \"objct\"}", "{\"type\": 5}", "[]", "null", "{\"type\": \"string\"}",
                                  "{\"properties\": 1}", "{\"properties\": {\"a\": {\"pattern\": \"(\"}}}",

@@ -176,19 +176,24 @@ Result<void> EngineRoom::step(std::span<Sequence* const> sequences) {
   std::vector<BatchRow> rows;
   std::vector<BatchSegment> segments;
   std::vector<int32_t> wanted;
-  rows.reserve(sequences.size());
+  size_t row_count = 0;
+  for (const Sequence* sequence : sequences) row_count += sequence->tokens.size();
+  rows.reserve(row_count);
   for (Sequence* sequence : sequences) {
-    rows.push_back({sequence->token, nullptr, sequence->cache.length() + 1});
-    segments.push_back({&sequence->cache, {&rows.back(), 1}});
-    wanted.push_back(static_cast<int32_t>(wanted.size()));
+    const size_t first = rows.size();
+    for (const int32_t token : sequence->tokens)
+      rows.push_back({token, nullptr, sequence->cache.length() + static_cast<int64_t>(rows.size() - first) + 1});
+    segments.push_back({&sequence->cache, {&rows[first], rows.size() - first}});
+    wanted.push_back(static_cast<int32_t>(rows.size() - 1));
   }
   logits_.resize(std::max(logits_.size(), sequences.size() * static_cast<size_t>(engine_->config().vocabulary)));
   const double begin = monotonic_seconds();
   LAPIDARY_CHECK(forward({segments, wanted, logits_.data()}));
-  costs_.measured(sequences.size(), monotonic_seconds() - begin);
+  costs_.measured(row_count, monotonic_seconds() - begin);
   for (Sequence* sequence : sequences) {
-    sequence->line->ids.push_back(sequence->token);
-    sequence->line->hashes.push_back(0);
+    TokenLine& line = *sequence->line;
+    line.ids.insert(line.ids.end(), sequence->tokens.begin(), sequence->tokens.end());
+    line.hashes.resize(line.ids.size(), 0);
   }
   return {};
 }

@@ -51,7 +51,8 @@ class EngineRoom {
   // goes on in the next call). True: the whole prompt has been read, and logits(0) are those of its last token.
   Result<bool> read(Sequence& sequence, const std::function<bool()>& leave);
 
-  // Reads one token of each; logits(i) follow for sequences[i]. On an error no sequence has changed.
+  // Reads the next tokens of each; logits(i) are those behind the last of sequences[i]. On an error no sequence has
+  // changed.
   Result<void> step(std::span<Sequence* const> sequences);
 
   std::span<const float> logits(size_t row) const {

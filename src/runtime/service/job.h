@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "engine/loaded_model.h"
 #include "service/prompt_reader.h"
@@ -24,6 +26,7 @@ struct Job {
 
   std::shared_ptr<const LoadedModel> opened;
   std::optional<Result<ReadPrompt>> read;
+  std::vector<std::string> warnings;
 
   bool interactive() const { return request.request_class == RequestClass::interactive; }
   bool stopped() const { return cancelled.load(std::memory_order_relaxed); }

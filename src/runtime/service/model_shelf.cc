@@ -174,16 +174,28 @@ Result<std::shared_ptr<const LoadedModel>> ModelShelf::open(size_t index) {
   return model.opened;
 }
 
+std::shared_ptr<ConstraintShelf> ModelShelf::constraints(size_t index,
+                                                         const std::shared_ptr<const LoadedModel>& opened) {
+  Model& model = *models_[index];
+  const std::scoped_lock lock(model.mutex);
+  if (model.opened != opened) return std::make_shared<ConstraintShelf>(opened);  // it was closed since
+  if (model.constraints == nullptr) model.constraints = std::make_shared<ConstraintShelf>(opened);
+  return model.constraints;
+}
+
 void ModelShelf::close(size_t index) {
   Model& model = *models_[index];
   const std::scoped_lock lock(model.mutex);
   model.opened.reset();
+  model.constraints.reset();
 }
 
 void ModelShelf::close_unused(double seconds) {
   for (const auto& model : models_) {
     const std::scoped_lock lock(model->mutex);
-    if (!model->loaded && monotonic_seconds() > model->opened_seconds + seconds) model->opened.reset();
+    if (model->loaded || monotonic_seconds() <= model->opened_seconds + seconds) continue;
+    model->opened.reset();
+    model->constraints.reset();
   }
 }
 

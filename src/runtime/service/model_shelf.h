@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "engine/loaded_model.h"
+#include "service/constraint_shelf.h"
 #include "service/service.h"
 
 namespace lapidary {
@@ -25,6 +26,8 @@ class ModelShelf {
   Result<size_t> find(const std::string& name) const;
 
   Result<std::shared_ptr<const LoadedModel>> open(size_t model);
+  // Of the model as it was opened; they go when it does.
+  std::shared_ptr<ConstraintShelf> constraints(size_t model, const std::shared_ptr<const LoadedModel>& opened);
   void close(size_t model);  // the mapping goes when its last user has gone
   // Closes what nobody has asked for since `seconds`, but for loaded models.
   void close_unused(double seconds);
@@ -47,7 +50,8 @@ class ModelShelf {
     std::vector<std::string> names;
     std::mutex mutex;  // guards what follows
     std::shared_ptr<const LoadedModel> opened;
-    double opened_seconds = 0;  // when it was last asked for
+    std::shared_ptr<ConstraintShelf> constraints;  // of `opened`, if any were asked for
+    double opened_seconds = 0;                     // when it was last asked for
     bool loaded = false;
     double expires_at = 0;
     uint64_t memory_bytes = 0;

@@ -20,6 +20,7 @@ constexpr double reading_age_seconds = 1;           // without progress: read be
 constexpr double slice_age_seconds = 5;             // without progress: a background sequence counts as interactive
 constexpr double aged_stay_seconds = 5;             // that it then keeps the slot for at least
 constexpr double memory_look_seconds = 5;           // between looks at the memory's state
+constexpr int64_t forced_tokens_max = 16;           // of a sequence in one step, which others take part in
 constexpr double save_look_seconds = 0.02;          // whether a file has been written
 constexpr uint64_t memory_floor_bytes = 192 << 20;  // less than this is free: caches and unused models go
 
@@ -170,6 +171,7 @@ Scheduler::Entry Scheduler::admit(const JobPointer& job, const Place& place) {
   take_slot(*sequence, place);
   for (const auto& medium : sequence->media) job->sink(MediaEvent(medium->event));
   if (dropped > 0) job->sink(TruncatedEvent{dropped});
+  for (std::string& warning : job->warnings) job->sink(WarningEvent{std::move(warning)});
   (*room)->sequences.push_back(std::move(sequence));
   return Entry::done;
 }
@@ -420,10 +422,17 @@ void Scheduler::advance(Room& room, Sequence& sequence, std::span<const float> l
   const Job& job = *sequence.job;
   if (job.request.top_logprobs >= 0)
     job.sink(token_event(logits, *token, job.request.top_logprobs, room.engine->tokenizer()));
+  const int64_t room_left = room.engine->context() - sequence.cache.length();
+  if (!reply.stopped() && room_left <= 0) reply.stop(StopReason::context);
+  sequence.tokens.assign(1, *token);
+  // Where every token's probabilities are wanted, forced ones take their turn.
+  if (job.request.top_logprobs < 0 && reply.wants_token()) {
+    const int64_t share = room.engine->engine().chunk() / std::max(options_.slots, 1);
+    const std::vector<int32_t> forced = reply.take_forced(std::min({room_left - 1, forced_tokens_max, share}));
+    sequence.tokens.insert(sequence.tokens.end(), forced.begin(), forced.end());
+  }
   give_out(sequence);
-  if (!reply.stopped() && sequence.cache.length() >= room.engine->context()) reply.stop(StopReason::context);
-  if (!reply.wants_token()) return finish(room, sequence);
-  sequence.token = *token;
+  if (!reply.wants_token()) finish(room, sequence);
 }
 
 void Scheduler::give_out(Sequence& sequence) {

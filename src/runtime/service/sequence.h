@@ -40,7 +40,7 @@ struct Sequence {
   // Writing the reply.
   std::optional<ReplyGeneration> reply;
   std::vector<GenerateEvent> given;  // by the reply, not yet handed out
-  int32_t token = -1;                // to be read next
+  std::vector<int32_t> tokens;       // to be read next: the one that was sampled, and those that a constraint forces
   PromptEvent read;
 
   bool interactive = false;  // as it counts now: by its class or by its age

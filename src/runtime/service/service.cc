@@ -112,6 +112,25 @@ class ServiceThreads final : public Service {
     }
     job.opened = std::move(*opened);
     job.read = read_prompt(job.request, *job.opened, shelf_->info(job.model).context);
+    if (*job.read)
+      if (auto constrained = constrain(job); !constrained) job.read = std::unexpected(std::move(constrained).error());
+  }
+
+  Result<void> constrain(Job& job) {
+    GenerateRequest& request = job.request;
+    const auto& tools = request.conversation.tools;
+    const bool formed =
+        request.form.kind != ReplyForm::Kind::any || !tools.empty() || request.form.tool_choice == ToolChoice::required;
+    if (request.options.constraint == nullptr && !formed) return {};
+    const std::shared_ptr<ConstraintShelf> constraints = shelf_->constraints(job.model, job.opened);
+    if (request.options.constraint == nullptr) {
+      LAPIDARY_TRY(ReplyGrammar made, constraints->grammar(request.form, tools));
+      request.options.constraint = std::move(made.grammar);
+      job.warnings = std::move(made.warnings);
+      request.options.thought_first = request.conversation.think;
+    }
+    if (request.options.constraint_tokens == nullptr) request.options.constraint_tokens = constraints->tokens();
+    return {};
   }
 
   const ServiceOptions options_;

@@ -17,6 +17,7 @@
 
 #include "base/result.h"
 #include "chat/conversation.h"
+#include "chat/reply_form.h"
 #include "chat/turn.h"
 
 namespace lapidary {
@@ -33,6 +34,7 @@ struct GenerateRequest {
   Prompt prompt;              // with options.raw, not empty: the text to continue, where it is not only text; <bos>
                               // comes before it, unless it begins with ids
   TurnOptions options;        // sampler, limits, stop strings, image tokens, raw
+  ReplyForm form;  // compiled where the request is read, and kept for others; options.constraint, if there, goes before
   RequestClass request_class = RequestClass::interactive;
   bool drop_oldest_turns = false;  // too long a conversation loses its oldest turns (never system text), instead of
                                    // being refused
@@ -157,7 +159,8 @@ class Service {
 
   // Refused at once: ErrorKind::not_found (no such model; the message lists those there are), ErrorKind::limit (queue
   // full; `retry_after_seconds` then says when to come again). Everything else comes as an Error event: wrong_use (bad
-  // conversation), limit (too long: how long it was and what fits), out_of_memory, refused media, …
+  // conversation), limit (too long: how long it was and what fits), out_of_memory, refused media, unsupported (a form
+  // of the reply that cannot be enforced), …
   virtual Result<Ticket> submit(GenerateRequest request, GenerateSink sink, double* retry_after_seconds = nullptr) = 0;
 
   // The prompt of a request, without computing anything with it: its ids with media as soft tokens (for counting), or

@@ -147,6 +147,8 @@ inline std::unique_ptr<Engine> spark_engine() {
   return std::move(Engine::create(std::move(LoadedModel::open("models/spark").value()), options).value());
 }
 
+constexpr int64_t forced_tokens_max = 16;  // as the scheduler's: what is forced draws no number
+
 inline Alone alone(Engine& engine, const GenerateRequest& request, int64_t context = 2048) {
   const Tokenizer& tokenizer = engine.model().tokenizer();
   const ChatFormat format = turn_format(request.options, tokenizer, "").value();
@@ -163,7 +165,9 @@ inline Alone alone(Engine& engine, const GenerateRequest& request, int64_t conte
     const int32_t token = reply.next(session.logits()).value();
     result.tokens.push_back(token_event(session.logits(), token, 5, tokenizer));
     if (!reply.stopped() && session.length() >= session.context()) reply.stop(StopReason::context);
-    if (reply.wants_token()) REQUIRE(session.append(token).has_value());
+    std::vector<int32_t> tokens{token};
+    for (const int32_t forced : reply.take_forced(forced_tokens_max)) tokens.push_back(forced);
+    if (reply.wants_token()) REQUIRE(session.append(tokens).has_value());
   }
   reply.finish();
   result.reply_ids = reply.usage().reply_ids;

@@ -1,0 +1,1 @@
+lapidary_fuzz(grammar_differential SOURCES grammar_differential_fuzz.cc LINK grammar)
