@@ -102,14 +102,14 @@ typedef struct lapidary_model lapidary_model;
 
 typedef struct lapidary_model_options {
   size_t struct_size;
-  const char* projector;       /* the mmproj file of a GGUF file; NULL: looked for beside it */
-  int64_t context_tokens;      /* of each generation, prompt and reply; 0: as much as the memory bears, at most what the
-                                  model was made for */
-  int32_t sequences_max;       /* generations that are computed at the same time; 0: 4. Others wait */
-  int32_t waiting_max;         /* generations that may wait; 0: 64. One more is LAPIDARY_LIMIT */
-  int32_t threads;             /* 0: one a physical core */
-  int32_t reserved;            /* 0 */
-  const char* kernels;         /* ref, avx2, avxvnni, avx512vnni, neon or neon-i8mm; NULL: the fastest that this CPU has */
+  const char* projector;  /* the mmproj file of a GGUF file; NULL: looked for beside it */
+  int64_t context_tokens; /* of each generation, prompt and reply; 0: as much as the memory bears, at most what the
+                             model was made for */
+  int32_t sequences_max;  /* generations that are computed at the same time; 0: 4. Others wait */
+  int32_t waiting_max;    /* generations that may wait; 0: 64. One more is LAPIDARY_LIMIT */
+  int32_t threads;        /* 0: one a physical core */
+  int32_t reserved;       /* 0 */
+  const char* kernels;    /* ref, avx2, avxvnni, avx512vnni, neon or neon-i8mm; NULL: the fastest that this CPU has */
   uint64_t memory_bytes_max;   /* for weights, keys, values and prefixes; 0: what is free */
   uint64_t prefix_cache_bytes; /* of it, for the beginnings of earlier prompts; 0: an eighth */
   const char* cache_folder;    /* keeps prefixes on disk for the next start; NULL: it does not */

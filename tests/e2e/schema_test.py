@@ -18,7 +18,7 @@ PROGRAM, FOLDER = (os.path.abspath(word) for word in sys.argv[1:3])
 # Raised by hand. Another seed: SCHEMA_SEED.
 REQUIREMENTS = "schemathesis==4.32.5\n"
 SEED = os.environ.get("SCHEMA_SEED", "20261124")
-EXAMPLES = os.environ.get("SCHEMA_EXAMPLES", "40")
+EXAMPLES = os.environ.get("SCHEMA_EXAMPLES", "12")
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance"
 # What is not there says so with 501, and 503 means: not now. Both only where the document has them.
 CONFIGURATION = """[checks.not_a_server_error]

@@ -37,8 +37,8 @@ struct ReplyGrammar {
 Result<ReplyGrammar> compile_form(const ReplyForm& form, const std::vector<OrderedJson>& tools);
 
 // The same schema, whose objects have no other properties than those that it lists, where it says nothing of others: a
-// model that may add any name sooner or later does. Whatever satisfies the result satisfies `schema`. Calls of tools are
-// held to this.
+// model that may add any name sooner or later does. Whatever satisfies the result satisfies `schema`. Calls of tools
+// are held to this.
 OrderedJson closed_schema(const OrderedJson& schema);
 
 // Everything that the result depends on, as one text: equal if and only if the same is asked for.
