@@ -491,7 +491,7 @@ FrameIndex Machine::step_array(FrameIndex top, Symbol symbol) {
   if (symbol != ',') return dead_frame;
   std::vector<Thread> kept;
   for (const Thread& thread : threads(frame))
-    if (frame.length < program_->arrays[thread.rule].max) kept.push_back(thread);
+    if (std::vector<Thread> ways; add_item_ways(frame, thread, ways), !ways.empty()) kept.push_back(thread);
   Frame next = frame;
   next.phase = Phase::item;
   next.blanks = 0;
@@ -514,29 +514,31 @@ uint64_t claims_left(const ArrayProgram& array, uint64_t index, uint32_t contain
 }  // namespace
 
 // Every thread in every way in which the item may count.
+void Machine::add_item_ways(const Frame& frame, const Thread& thread, std::vector<Thread>& ways) const {
+  const ArrayProgram& array = program_->arrays[thread.rule];
+  if (frame.length >= array.max) return;
+  for (const Choice& choice : frame.length < array.prefix.size() ? array.prefix[frame.length] : array.rest) {
+    Thread way = thread;
+    way.b = choice.node;
+    bool possible = true;
+    for (uint32_t i = 0; i < array.contains.size(); ++i) {
+      const Contains& contains = array.contains[i];
+      uint64_t count = claim_count(way.a, i);
+      if ((choice.claims >> i & 1) != 0 && count < 255) {
+        ++count;
+        way.a += uint32_t{1} << (8 * i);
+      }
+      possible &= count <= contains.max &&
+                  (count >= contains.min || contains.min - count <= claims_left(array, frame.length + 1, i));
+    }
+    if (possible) ways.push_back(way);
+  }
+}
+
 FrameIndex Machine::begin_item(FrameIndex top, Symbol symbol) {
   const Frame& frame = frames_[top];
   std::vector<Thread> ways;
-  for (const Thread& thread : threads(frame)) {
-    const ArrayProgram& array = program_->arrays[thread.rule];
-    if (frame.length >= array.max) continue;
-    for (const Choice& choice : frame.length < array.prefix.size() ? array.prefix[frame.length] : array.rest) {
-      Thread way = thread;
-      way.b = choice.node;
-      bool possible = true;
-      for (uint32_t i = 0; i < array.contains.size(); ++i) {
-        const Contains& contains = array.contains[i];
-        uint64_t count = claim_count(way.a, i);
-        if ((choice.claims >> i & 1) != 0 && count < 255) {
-          ++count;
-          way.a += uint32_t{1} << (8 * i);
-        }
-        possible &= count <= contains.max &&
-                    (count >= contains.min || contains.min - count <= claims_left(array, frame.length + 1, i));
-      }
-      if (possible) ways.push_back(way);
-    }
-  }
+  for (const Thread& thread : threads(frame)) add_item_ways(frame, thread, ways);
   if (ways.empty()) return dead_frame;
   const Mark before = mark();
   const FrameIndex item = push(frame, ways);

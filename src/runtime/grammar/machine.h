@@ -139,6 +139,7 @@ class Machine {
   bool feed(const Frame& frame, char32_t character, Thread& thread) const;
   bool can_become(const Frame& frame, const StringLexer::Possible& possible, const Thread& thread) const;
   bool string_can_close(const Frame& frame, const Thread& thread) const;
+  void add_item_ways(const Frame& frame, const Thread& thread, std::vector<Thread>& ways) const;
   bool key_alive(const Frame& object, const Thread& thread) const;
   bool any_key(const Frame& object, const Thread& thread) const;
   bool room_for_optional(const Frame& object, const Thread& thread, uint64_t name) const;
