@@ -5,6 +5,7 @@
 #include <array>
 #include <charconv>
 #include <iterator>
+#include <map>
 
 #include "grammar/language_builder.h"
 
@@ -258,13 +259,10 @@ Result<void> SchemaReader::read_part(ObjectRule& rule) {
   auto part = std::make_shared<ObjectPart>();
   if (const JsonValue* properties = get("properties"); properties != nullptr) {
     if (!properties->is(Kind::object)) return wrong("properties", "an object of schemas");
-    // Of a name that comes twice the last counts: it is the first of its equals.
-    for (size_t i = properties->items.size(); i-- > 0;)
-      part->properties.emplace_back(properties->names[i], builder_.demand_of(properties->items[i]));
-    const auto name_of = &std::pair<std::string, Demand>::first;
-    std::ranges::stable_sort(part->properties, {}, name_of);
-    const auto twice = std::ranges::unique(part->properties, {}, name_of);
-    part->properties.erase(twice.begin(), twice.end());
+    std::map<std::string, Demand> by_name;
+    for (size_t i = properties->items.size(); i-- > 0;)  // of a name that comes twice the last counts
+      by_name.try_emplace(properties->names[i], builder_.demand_of(properties->items[i]));
+    part->properties.assign(by_name.begin(), by_name.end());
   }
   if (const JsonValue* patterns = get("patternProperties"); patterns != nullptr) {
     if (!patterns->is(Kind::object)) return wrong("patternProperties", "an object of schemas");
