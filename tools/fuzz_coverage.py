@@ -14,14 +14,25 @@ import tempfile
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent / "src"
 LEAST = 85.0
-# the parsers' sources, under src -> the targets whose corpora count for it
+# the parsers' sources, under src -> the targets whose corpora count for it; not those files of which half is no parsing
 PARSERS = {
+    "app/serve/dialect_anthropic.cc": ["serve_requests"],
+    "app/serve/dialect_gemini.cc": ["serve_requests"],
+    "app/serve/dialect_openai_chat.cc": ["serve_requests"],
+    "app/serve/dialect_openai_completions.cc": ["serve_requests"],
+    "app/serve/form_input.cc": ["serve_requests"],
+    "app/serve/multipart.cc": ["multipart"],
+    "app/serve/openai_input.cc": ["serve_requests"],
     "base/json.cc": ["config", "conversation", "tokenizer_json"],
     "runtime/chat/call_parser.cc": ["reply_parser"],
     "runtime/chat/conversation.cc": ["conversation"],
     "runtime/chat/reply_parser.cc": ["reply_parser"],
     "runtime/formats/gguf.cc": ["gguf"],
     "runtime/formats/safetensors.cc": ["safetensors"],
+    "runtime/grammar/gbnf.cc": ["grammar_gbnf"],
+    "runtime/grammar/number_rule.cc": ["grammar_schema"],
+    "runtime/grammar/pattern.cc": ["grammar_regex", "grammar_schema"],
+    "runtime/grammar/schema_reader.cc": ["grammar_schema"],
     "runtime/media/exif.cc": ["exif", "image"],
     "runtime/media/gif.cc": ["image"],
     "runtime/media/image_decode.cc": ["image"],

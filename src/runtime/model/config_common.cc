@@ -127,32 +127,6 @@ Result<void> check_config(ModelConfig& config, const std::string& where) {
   return {};
 }
 
-int32_t last_layer(const ModelConfig& model, AttentionKind kind) {
-  for (auto layer = static_cast<int32_t>(model.layers.size()) - 1; layer >= 0; --layer)
-    if (model.layers[static_cast<size_t>(layer)].kind == kind) return layer;
-  return -1;
-}
-
-Result<void> check_drafter_fits(const DrafterConfig& drafter, const ModelConfig& model) {
-  const auto differs = [](const std::string& what, int64_t wanted, int64_t found) {
-    return malformed("drafter", fmt::format("the model's {}, {}", what, wanted), std::to_string(found));
-  };
-  if (drafter.model_hidden != model.hidden) return differs("hidden size", model.hidden, drafter.model_hidden);
-  if (drafter.layers.vocabulary != model.vocabulary)
-    return differs("vocabulary", model.vocabulary, drafter.layers.vocabulary);
-  for (const LayerConfig& layer : drafter.layers.layers) {
-    const int32_t source = last_layer(model, layer.kind);
-    if (source < 0)
-      return malformed("drafter", "layers of the kinds that the model has", "a sliding or a full one more");
-    const LayerConfig& from = model.layers[static_cast<size_t>(source)];
-    if (layer.head_dim != from.head_dim) return differs("head size", from.head_dim, layer.head_dim);
-    if (layer.query_heads % from.kv_heads != 0)
-      return malformed("drafter", fmt::format("query heads in whole groups for {} KV heads", from.kv_heads),
-                       std::to_string(layer.query_heads));
-  }
-  return {};
-}
-
 void suppress_media_tokens(ModelConfig& config) {
   const SpecialTokens& t = config.tokens;
   std::vector<int32_t>& suppressed = config.generation.suppress_tokens;
