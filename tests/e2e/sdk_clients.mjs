@@ -29,6 +29,12 @@ function holds(condition, what) {
   if (!condition) throw new Error(JSON.stringify(what) ?? "no");
 }
 
+const person = { type: "object", properties: { name: { type: "string", maxLength: 8 }, age: { type: "integer", minimum: 0, maximum: 150 } },
+  required: ["name", "age"], additionalProperties: false };
+function holdsPerson(value) {
+  holds(Object.keys(value).length === 2 && value.name.length <= 8 && Number.isInteger(value.age) && value.age >= 0 && value.age <= 150, value);
+}
+
 {
   const { default: OpenAI } = await load("openai");
   const api = new OpenAI(), feature = client("openai (Node)", "openai");
@@ -48,6 +54,15 @@ function holds(condition, what) {
     const call = (await api.chat.completions.stream(ask).finalChatCompletion()).choices[0].message.tool_calls[0];
     holds(call.function.name === "set_timer" && JSON.parse(call.function.arguments).unit === "minutes", call);
   });
+  await feature("JSON schema", async () => {
+    const response_format = { type: "json_schema", json_schema: { name: "person", strict: true, schema: person } };
+    holdsPerson(JSON.parse((await api.chat.completions.create({ ...who, response_format })).choices[0].message.content));
+  });
+  await feature("forced tools", async () => {
+    const tool_choice = { type: "function", function: { name: "set_timer" } };
+    const { tool_calls } = (await api.chat.completions.create({ ...who, tools, tool_choice, parallel_tool_calls: false })).choices[0].message;
+    holds(tool_calls.length === 1 && tool_calls[0].function.name === "set_timer", tool_calls);
+  });
   await feature("pictures", async () => {
     const content = [{ type: "image_url", image_url: { url: `data:image/png;base64,${picture}` } }, { type: "text", text: "Read the text in the picture." }];
     holds((await api.chat.completions.create({ ...who, messages: [{ role: "user", content }] })).choices[0].message.content === "HELLO");
@@ -64,9 +79,9 @@ function holds(condition, what) {
 }
 
 {
-  const { generateText, jsonSchema, streamText, tool } = await load("ai");
+  const { generateObject, generateText, jsonSchema, streamText, tool } = await load("ai");
   const { createOpenAICompatible } = await load("@ai-sdk/openai-compatible");
-  const provider = createOpenAICompatible({ name: "lapidary", baseURL: process.env.OPENAI_BASE_URL, apiKey: process.env.OPENAI_API_KEY });
+  const provider = createOpenAICompatible({ name: "lapidary", baseURL: process.env.OPENAI_BASE_URL, apiKey: process.env.OPENAI_API_KEY, supportsStructuredOutputs: true });
   const model = provider("spark"), feature = client("Vercel AI SDK (Node)", "ai");
   const own = Object.fromEntries(tools.map((t) => [t.function.name, tool({ description: t.function.description, inputSchema: jsonSchema(t.function.parameters) })]));
   await feature("chat", async () => holds((await generateText({ model, prompt: WHO, temperature: 0 })).text.includes(I_AM)));
@@ -82,6 +97,13 @@ function holds(condition, what) {
   await feature("tools in a stream", async () => {
     const calls = await streamText({ model, prompt: TIMER, tools: own, temperature: 0 }).toolCalls;
     holds(calls[0].toolName === "set_timer", calls);
+  });
+  await feature("JSON schema", async () => {
+    holdsPerson((await generateObject({ model, prompt: WHO, schema: jsonSchema(person) })).object);
+  });
+  await feature("forced tools", async () => {
+    const { toolCalls } = await generateText({ model, prompt: WHO, tools: own, toolChoice: { type: "tool", toolName: "set_timer" } });
+    holds(toolCalls[0].toolName === "set_timer", toolCalls);
   });
   await feature("pictures", async () => {
     const content = [{ type: "image", image: `data:image/png;base64,${picture}` }, { type: "text", text: "Read the text in the picture." }];

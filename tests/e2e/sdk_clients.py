@@ -54,6 +54,25 @@ def holds(condition, what=""):
         raise AssertionError(what)
 
 
+def person_class():
+    """A class as the clients' users write it to say what an answer has to be."""
+    import enum
+    import pydantic
+
+    class Kind(enum.Enum):
+        A = "a"
+        B = "b"
+
+    class Person(pydantic.BaseModel):
+        model_config = {"extra": "forbid"}
+        name: str = pydantic.Field(max_length=8)
+        age: int = pydantic.Field(ge=0, le=150)
+        kind: Kind
+        size: float | None
+
+    return Person
+
+
 def openai_client():
     import openai
     feature, api = client("openai (Python)", "openai"), openai.OpenAI()
@@ -100,6 +119,19 @@ def openai_client():
         content = [{"type": "text", "text": TRANSCRIBE}, {"type": "input_audio", "input_audio": {"data": base64_of("train.wav"), "format": "wav"}}]
         reply = api.chat.completions.create(model="spark", messages=[{"role": "user", "content": content}], temperature=0)
         holds(reply.choices[0].message.content == TRAIN, reply)
+
+    @feature("JSON schema")
+    def _():
+        person = person_class()
+        reply = api.chat.completions.parse(**{**who, "temperature": 1}, response_format=person)
+        holds(isinstance(reply.choices[0].message.parsed, person), reply)
+        holds(isinstance(json.loads(api.chat.completions.create(**who, response_format={"type": "json_object"}, max_tokens=1000).choices[0].message.content), dict))
+
+    @feature("forced tools")
+    def _():
+        for choice in ("required", {"type": "function", "function": {"name": "set_timer"}}):
+            message = api.chat.completions.create(**who, tools=TOOLS, tool_choice=choice, parallel_tool_calls=False).choices[0].message
+            holds(len(message.tool_calls) == 1 and isinstance(json.loads(message.tool_calls[0].function.arguments), dict), message)
 
     @feature("log probabilities")
     def _():
@@ -181,6 +213,17 @@ def openai_responses():
             call = next(item for item in stream.get_final_response().output if item.type == "function_call")
         holds(call.name == "set_timer", call)
 
+    @feature("JSON schema")
+    def _():
+        person = person_class()
+        holds(isinstance(api.responses.parse(model="spark", input=WHO, text_format=person).output_parsed, person))
+
+    @feature("forced tools")
+    def _():
+        for choice in ("required", {"type": "function", "name": "set_timer"}):
+            reply = api.responses.create(model="spark", input=WHO, tools=tools, tool_choice=choice, parallel_tool_calls=False)
+            holds([item.type for item in reply.output] == ["function_call"], reply)
+
     @feature("pictures")
     def _():
         content = [{"type": "input_image", "image_url": "data:image/png;base64," + base64_of("text.png"), "detail": "low"},
@@ -231,6 +274,18 @@ def anthropic_client():
         with api.messages.stream(**ask) as stream:
             call = next(b for b in stream.get_final_message().content if b.type == "tool_use")
         holds(call.name == "set_timer" and call.input["unit"] == "minutes", call)
+
+    @feature("JSON schema")
+    def _():
+        person = person_class()
+        reply = api.messages.parse(**who, output_format=person)
+        holds(isinstance(reply.parsed_output, person), reply)
+
+    @feature("forced tools")
+    def _():
+        for choice in ({"type": "any"}, {"type": "tool", "name": "set_timer"}):
+            reply = api.messages.create(**who, tools=tools, tool_choice={**choice, "disable_parallel_tool_use": True})
+            holds([b.type for b in reply.content] == ["tool_use"], reply)
 
     @feature("pictures")
     def _():
@@ -305,6 +360,20 @@ def gemini_client():
         calls = [c for chunk in api.models.generate_content_stream(model="spark", contents=TIMER, config=with_tools) for c in chunk.function_calls or []]
         holds([c.name for c in calls] == ["set_timer"], calls)
 
+    @feature("JSON schema")
+    def _():
+        person = person_class()
+        for schema in ({"response_schema": person}, {"response_json_schema": person.model_json_schema()}):
+            reply = api.models.generate_content(model="spark", contents=WHO, config=types.GenerateContentConfig(response_mime_type="application/json", **schema))
+            holds(person.model_validate_json(reply.text), reply)
+
+    @feature("forced tools")
+    def _():
+        calling = types.FunctionCallingConfig(mode="ANY", allowed_function_names=["set_timer"])
+        config = types.GenerateContentConfig(**{**with_tools.model_dump(exclude_none=True), "tool_config": types.ToolConfig(function_calling_config=calling)})
+        reply = api.models.generate_content(model="spark", contents=WHO, config=config)
+        holds({c.name for c in reply.function_calls} == {"set_timer"}, reply)
+
     @feature("pictures")
     def _():
         contents = [types.Part.from_bytes(data=data("text.png"), mime_type="image/png"), READ]
@@ -367,6 +436,12 @@ def ollama_client():
         calls = [c for part in api.chat(**ask, stream=True) for c in part.message.tool_calls or []]
         holds([c.function.name for c in calls] == ["set_timer"], calls)
 
+    @feature("JSON schema")
+    def _():
+        person = person_class()
+        holds(person.model_validate_json(api.chat(**who, format=person.model_json_schema()).message.content))
+        holds(isinstance(json.loads(api.generate(model="spark", prompt=WHO, format="json", options={"num_predict": 1000, "temperature": 0}).response), dict))
+
     @feature("pictures")
     def _():
         holds(api.chat(**{**who, "messages": [{"role": "user", "content": READ, "images": [data("text.png")]}]}).message.content == TEXT)
@@ -415,6 +490,16 @@ def langchain_client():
         for chunk in bound.stream(TIMER):
             whole = chunk if whole is None else whole + chunk
         holds(whole.tool_calls[0]["name"] == "set_timer", whole)
+
+    @feature("JSON schema")
+    def _():
+        person = person_class()
+        for method in ("json_schema", "function_calling"):
+            holds(isinstance(api.with_structured_output(person, method=method).invoke(WHO), person), method)
+
+    @feature("forced tools")
+    def _():
+        holds(len(api.bind_tools(TOOLS, tool_choice="any").invoke(WHO).tool_calls) > 0)
 
     @feature("pictures")
     def _():
