@@ -7,7 +7,7 @@
 #include "media/audio.h"
 
 // Older libsndfile forgets a decoder's state when an Ogg header is damaged; its leaks are not ours to find.
-extern "C" const char* __lsan_default_suppressions() {
+extern "C" [[gnu::visibility("default")]] const char* __lsan_default_suppressions() {
   return "leak:libvorbis\nleak:libsndfile\nleak:libFLAC\nleak:libopus\n";
 }
 

@@ -14,7 +14,7 @@
 #include "media/media_files_for_test.h"
 
 // Older libsndfile forgets a decoder's state when an Ogg header is damaged; its leaks are not ours to find.
-extern "C" const char* __lsan_default_suppressions() { return "leak:libvorbis\n"; }
+extern "C" [[gnu::visibility("default")]] const char* __lsan_default_suppressions() { return "leak:libvorbis\n"; }
 
 namespace lapidary {
 namespace {
