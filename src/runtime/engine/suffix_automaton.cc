@@ -39,7 +39,9 @@ size_t SuffixAutomaton::slot_of(int32_t state, int32_t token) const {
   key *= 0x9E3779B97F4A7C15ULL;
   key ^= key >> 32;
   size_t slot = key & (table_.size() - 1);
+  ++lookups_;
   while (table_[slot] >= 0) {
+    ++lookups_;
     const Edge& edge = edges_[static_cast<size_t>(table_[slot])];
     if (edge.state == state && edge.token == token) break;
     slot = (slot + 1) & (table_.size() - 1);

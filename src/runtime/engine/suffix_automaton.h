@@ -29,7 +29,8 @@ class SuffixAutomaton {
   Match match() const { return match_; }
   // The tokens as far as they are remembered; `next` counts in these.
   std::span<const int32_t> text() const { return text_; }
-  size_t bytes() const;  // of memory
+  size_t bytes() const;                          // of memory
+  uint64_t lookups() const { return lookups_; }  // places of the table looked at since the beginning: the work done
 
  private:
   struct State {
@@ -55,6 +56,7 @@ class SuffixAutomaton {
   std::vector<Edge> edges_;
   std::vector<int32_t> table_;  // open addressing: indices into edges_, -1: empty; a power of two
   int32_t last_ = 0;            // the state of the whole text
+  mutable uint64_t lookups_ = 0;
   Match match_;
 };
 
