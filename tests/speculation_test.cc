@@ -93,6 +93,7 @@ const std::string copying =
 }  // namespace
 
 TEST_CASE("the same tokens from the same bits, greedy and sampled, under every kernel variant") {
+  int64_t drafted = 0;
   for (const Kernels* kernels : available_kernels())
     for (const char* model : {"unified/model", "unified/model/gguf/model-q4_0.gguf",
                               "unified/model/gguf/model-kmix.gguf", "gemma3/model/gguf/model-q8_0.gguf"}) {
@@ -108,7 +109,8 @@ TEST_CASE("the same tokens from the same bits, greedy and sampled, under every k
         for (const size_t depth : sanitized ? std::vector<size_t>{5} : std::vector<size_t>{4, 32}) {
           CAPTURE(depth);
           const Written got = write(*engine, session, prompt, count, options, depth);
-          CHECK(got.counts.drafted > 0);
+          drafted += got.counts.drafted;
+          CHECK((sanitized || got.counts.drafted > 0));  // the few tokens of that run need not repeat anything
           CHECK(got.ids == plain.ids);
           CHECK(same_bits(got.logits, plain.logits));
         }
@@ -123,6 +125,7 @@ TEST_CASE("the same tokens from the same bits, greedy and sampled, under every k
         CHECK(same_bits(session.logits(), cold.logits()));
       }
     }
+  CHECK(drafted > 0);
 }
 
 TEST_CASE("tokens are taken back to the last bit, also across pages and windows") {

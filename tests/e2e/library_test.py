@@ -70,7 +70,7 @@ class Installed(unittest.TestCase):
         self.check_program(self.folder / "ask_pkg_config")
 
     def test_cmake_package(self):
-        self.run_installed("cmake", "-S", self.examples, "-B", "examples", f"-DCMAKE_PREFIX_PATH={self.prefix}")
+        self.run_installed("cmake", "-G", "Ninja", "-S", self.examples, "-B", "examples", f"-DCMAKE_PREFIX_PATH={self.prefix}")
         self.run_installed("cmake", "--build", "examples")
         self.check_program(self.folder / "examples" / "ask")
 
@@ -81,7 +81,7 @@ class Installed(unittest.TestCase):
             "cmake_minimum_required(VERSION 3.16)\nproject(p LANGUAGES NONE)\nfind_package(lapidary 9.0 QUIET)\n"
             "if(lapidary_FOUND)\n message(FATAL_ERROR \"found as 9.0\")\nendif()\n"
             "find_package(lapidary REQUIRED)\nmessage(STATUS \"models: ${lapidary_MODELS} ${lapidary_VERSION}.\")\n")
-        said = self.run_installed("cmake", "-S", project, "-B", project / "build", f"-DCMAKE_PREFIX_PATH={self.prefix}")
+        said = self.run_installed("cmake", "-G", "Ninja", "-S", project, "-B", project / "build", f"-DCMAKE_PREFIX_PATH={self.prefix}")
         self.assertIn(f"models: {self.prefix}/share/lapidary/models {VERSION}.", said)
 
     def test_python(self):
