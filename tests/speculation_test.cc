@@ -67,8 +67,7 @@ struct Turn {
   bool failed = false;
 };
 
-Turn turn(Engine& engine, Session& session, const std::string& text, const TurnOptions& options,
-          Speculation* speculation) {
+TurnRequest request_of(const std::string& text, const TurnOptions& options, Speculation* speculation) {
   TurnRequest request;
   Message message;
   message.role = "user";
@@ -76,6 +75,12 @@ Turn turn(Engine& engine, Session& session, const std::string& text, const TurnO
   request.conversation.messages.push_back(std::move(message));
   request.options = options;
   request.speculation = speculation;
+  return request;
+}
+
+Turn turn(Engine& engine, Session& session, const std::string& text, const TurnOptions& options,
+          Speculation* speculation) {
+  const TurnRequest request = request_of(text, options, speculation);
   Turn result;
   const auto reply = run_turn(session, engine, request, [&](const TurnEvent& event) {
     if (const auto* end = std::get_if<UsageEvent>(&event)) result.usage = *end;
@@ -213,14 +218,8 @@ TEST_CASE("a reply can be stopped at any token, and thinking without end is clos
   Speculation speculation(*engine);
   speculation.always_draft(8);
   std::atomic<bool> interrupted = false;
-  TurnRequest request;
-  Message message;
-  message.role = "user";
-  message.content = copying;
-  request.conversation.messages.push_back(std::move(message));
-  request.options = options;
+  TurnRequest request = request_of(copying, options, &speculation);
   request.interrupted = &interrupted;
-  request.speculation = &speculation;
   UsageEvent usage;
   REQUIRE(run_turn(session, *engine, request, [&](const TurnEvent& event) {
             if (std::holds_alternative<TextDelta>(event)) interrupted = true;

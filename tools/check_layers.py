@@ -28,7 +28,7 @@ ALLOWED = {
     "runtime/chat": ["base", "runtime/engine", "runtime/grammar", "runtime/media", "runtime/tokenizer"],
     "runtime/service": ["base", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/model", "runtime/tensor", "runtime/tokenizer"],
     "app/serve": ["base", "runtime/chat", "runtime/media", "runtime/service"],
-    "app/c_library": ["base", "runtime/chat", "runtime/engine", "runtime/grammar", "runtime/service"],
+    "app/c_library": ["base", "runtime/chat", "runtime/engine", "runtime/service"],
     "app/cli": ["app/serve", "base", "runtime/bench", "runtime/chat", "runtime/engine", "runtime/formats", "runtime/grammar", "runtime/kernels",
                 "runtime/quantize", "runtime/service", "runtime/tensor", "runtime/tokenizer"],
 }

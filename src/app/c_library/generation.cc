@@ -31,9 +31,7 @@ Result<void> GenerationState::start(SharedService& service, const ModelInfo& mod
   {
     const std::scoped_lock lock(session_->mutex);
     if (session_->generating) return wrong_use("session", "a generation of it is running");
-    std::string warning;
-    LAPIDARY_TRY(request, generate_request(session_->content, options, model, warning));
-    if (!warning.empty()) warning_ = std::move(warning);
+    LAPIDARY_TRY(request, generate_request(session_->content, options, model, warnings_));
     seed_ = request.options.sampler.seed;
     for (const Message& message : session_->content.conversation.messages) earlier_calls_ += message.tool_calls.size();
     session_->generating = true;
@@ -124,7 +122,7 @@ void GenerationState::take(GenerateEvent&& event) noexcept {
   if (type == LAPIDARY_EVENT_END || type == LAPIDARY_EVENT_ERROR) return finish(std::move(event));
   try {
     if (failed_) return;
-    if (warning_) give(WarningEvent{*std::exchange(warning_, std::nullopt)});
+    for (std::string& warning : std::exchange(warnings_, {})) give(WarningEvent{std::move(warning)});
     collect(event);
     give(std::move(event));
   } catch (...) {

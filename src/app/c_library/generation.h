@@ -6,7 +6,6 @@
 #include <deque>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -59,8 +58,8 @@ class GenerationState : public std::enable_shared_from_this<GenerationState> {
   const lapidary_callback callback_;
   void* const user_;
   uint64_t seed_ = 0;
-  size_t earlier_calls_ = 0;            // in the session, which number the ids of new ones
-  std::optional<std::string> warning_;  // to be given first
+  size_t earlier_calls_ = 0;           // in the session, which number the ids of new ones
+  std::vector<std::string> warnings_;  // to be given first
 
   // The model's thread's, until the end; then nobody changes them.
   Message reply_;

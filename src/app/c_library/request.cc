@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "c_library/calls.h"
-#include "grammar/constraint.h"
+#include "chat/reply_form.h"
 
 namespace lapidary {
 namespace {
@@ -72,60 +72,36 @@ Result<std::vector<std::string>> stop_strings_of(const lapidary_generation_optio
   return strings;
 }
 
-Result<std::shared_ptr<const Grammar>> constraint_of(const lapidary_generation_options& options) {
+Result<ReplyForm> form_of(const lapidary_generation_options& options) {
+  ReplyForm form;
   if (options.constraint == LAPIDARY_CONSTRAINT_NONE) {
     if (options.constraint_text != nullptr)
       return wrong_use("constraint", "constraint_text is given, but not its kind");
-    return std::shared_ptr<const Grammar>();
+  } else {
+    LAPIDARY_CHECK(expect_given(options.constraint_text, "constraint_text"));
+    form.kind = options.constraint == LAPIDARY_CONSTRAINT_JSON_SCHEMA ? ReplyForm::Kind::schema
+                : options.constraint == LAPIDARY_CONSTRAINT_REGEX     ? ReplyForm::Kind::regex
+                                                                      : ReplyForm::Kind::gbnf;
+    form.text = options.constraint_text;
+    form.where = "constraint_text";
   }
-  LAPIDARY_CHECK(expect_given(options.constraint_text, "constraint_text"));
-  switch (options.constraint) {
-    case LAPIDARY_CONSTRAINT_JSON_SCHEMA:
-      return Grammar::from_schema(options.constraint_text, "constraint_text");
-    case LAPIDARY_CONSTRAINT_REGEX:
-      return Grammar::from_regex(options.constraint_text, "constraint_text");
-    default:
-      return Grammar::from_gbnf(options.constraint_text, "constraint_text");
-  }
-}
-
-// A reply whose calls are of these tools, as they are declared.
-Result<std::shared_ptr<const Grammar>> tool_grammar(const std::string& choice, const std::vector<OrderedJson>& tools) {
-  std::vector<ToolDeclaration> declared;
-  for (const OrderedJson& tool : tools) {
-    const OrderedJson& function = tool["function"];
-    const auto parameters = function.find("parameters");
-    // A function without parameters takes none.
-    const bool none = parameters == function.end() || parameters->is_null();
-    declared.push_back({function["name"].get<std::string>(),
-                        none ? R"({"type": "object", "additionalProperties": false})" : dump(*parameters)});
-  }
-  ToolOptions options;
-  if (choice == "none") {
-    options.choice = ToolChoice::none;
-  } else if (choice != "auto") {
-    options.choice = ToolChoice::required;
-    if (choice != "required") options.only = choice;
-  }
-  return Grammar::from_tools(declared, options);
-}
-
-// The constraint that was asked for, or else that calls are as their tools declare them.
-Result<void> constrain(GenerateRequest& request, const lapidary_generation_options& options, const ModelInfo& model,
-                       std::string& warning) {
-  TurnOptions& turn = request.options;
-  LAPIDARY_TRY(turn.constraint, constraint_of(options));
   const std::string choice = options.tool_choice == nullptr ? "auto" : options.tool_choice;
-  const std::vector<OrderedJson>& tools = request.conversation.tools;
-  if (!turn.constraint && model.calls_tools && !turn.raw && (!tools.empty() || choice != "auto")) {
-    auto grammar = tool_grammar(choice, tools);
-    if (grammar)
-      turn.constraint = std::move(*grammar);
-    else if (choice != "auto" || grammar.error().kind == ErrorKind::wrong_use)
-      return std::unexpected(std::move(grammar).error());
-    else
-      warning = fmt::format("calls are not held to their schemas: {}", grammar.error().text());
-  }
+  if (choice != "auto") form.tool_choice = choice == "none" ? ToolChoice::none : ToolChoice::required;
+  if (form.tool_choice == ToolChoice::required && choice != "required") form.callable.push_back(choice);
+  return form;
+}
+
+// The constraint that was asked for, or else that calls are as their tools declare them. Compiled here and not where
+// the service reads, so that what is wrong with it is said at once.
+Result<void> constrain(GenerateRequest& request, const lapidary_generation_options& options, const ModelInfo& model,
+                       std::vector<std::string>& warnings) {
+  TurnOptions& turn = request.options;
+  LAPIDARY_TRY(ReplyForm form, form_of(options));
+  const bool calls = form.kind == ReplyForm::Kind::any && model.calls_tools && !turn.raw;
+  if (!calls) form.tool_choice = ToolChoice::automatic, form.callable.clear();
+  LAPIDARY_TRY(ReplyGrammar made, compile_form(form, calls ? request.conversation.tools : std::vector<OrderedJson>{}));
+  turn.constraint = std::move(made.grammar);
+  warnings = std::move(made.warnings);
   turn.thought_first = turn.constraint != nullptr && request.conversation.think;
   return {};
 }
@@ -145,14 +121,14 @@ Result<GenerateRequest> prompt_request(const SessionContent& content, const lapi
 }
 
 Result<GenerateRequest> generate_request(const SessionContent& content, const lapidary_generation_options& options,
-                                         const ModelInfo& model, std::string& warning) {
+                                         const ModelInfo& model, std::vector<std::string>& warnings) {
   LAPIDARY_TRY(GenerateRequest request, prompt_request(content, options));
   TurnOptions& turn = request.options;
   turn.sampler = sampler_of(options, model);
   turn.tokens_max = options.reply_tokens_max;
   if (options.thinking_tokens_max > 0) turn.thinking_tokens_max = options.thinking_tokens_max;
   LAPIDARY_TRY(turn.stop_strings, stop_strings_of(options));
-  LAPIDARY_CHECK(constrain(request, options, model, warning));
+  LAPIDARY_CHECK(constrain(request, options, model, warnings));
   request.request_class = options.background == 1 ? RequestClass::background : RequestClass::interactive;
   request.drop_oldest_turns = options.drop_oldest_turns == 1;
   if (options.probabilities > 0) request.top_logprobs = options.probabilities;

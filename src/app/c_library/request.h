@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "c_library/session.h"
@@ -13,8 +14,8 @@ namespace lapidary {
 // What decides the prompt. ErrorKind::wrong_use if the session is empty.
 Result<GenerateRequest> prompt_request(const SessionContent& content, const lapidary_generation_options& options);
 
-// All of it. `warning`: what the reply is not held to although it was declared; else "".
+// All of it. `warnings`: what the reply is not held to although it was declared.
 Result<GenerateRequest> generate_request(const SessionContent& content, const lapidary_generation_options& options,
-                                         const ModelInfo& model, std::string& warning);
+                                         const ModelInfo& model, std::vector<std::string>& warnings);
 
 }  // namespace lapidary

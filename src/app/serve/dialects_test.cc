@@ -1,17 +1,14 @@
 // Every dialect with what a small model in a test does not do by itself: thoughts, several calls, broken ones, errors.
 #include <doctest/doctest.h>
 
-#include "serve/context.h"
-#include "serve/fake_service_for_test.h"
+#include "serve/dialect_bench_for_test.h"
 #include "serve/handlers.h"
-#include "serve/keys.h"
 #include "serve/routes.h"
 
 namespace lapidary {
 namespace {
 
 using serve_test::FakeExchange;
-using serve_test::FakeService;
 
 ToolCallEvent call_of(const char* name, int64_t a) { return ToolCallEvent{ToolCall{"", name, OrderedJson{{"a", a}}}}; }
 
@@ -34,29 +31,9 @@ void play_everything(const GenerateRequest&, const GenerateSink& sink) {
   sink(std::move(usage));
 }
 
-struct Bench {
-  FakeService service;
-  KeyStore keys{{}};
-  Context context{service, keys};
-
+struct Bench : serve_test::DialectBench {
   Bench() { service.script = play_everything; }
 
-  HttpReply ask(const std::string& path, const OrderedJson& body, const HeaderList& headers = {},
-                const HeaderList& query = {}) {
-    HttpRequest request;
-    request.method = "POST";
-    request.path = path;
-    request.body = dump(body);
-    request.headers = headers;
-    request.query = query;
-    const RouteMatch match = find_route("POST", path);
-    REQUIRE(match.route != nullptr);
-    request.parameter = match.parameter;
-    const auto exchange = std::make_shared<FakeExchange>(std::move(request));
-    match.route->handler(context, exchange);
-    exchange->run();
-    return exchange->answer;
-  }
   OrderedJson json(const std::string& path, const OrderedJson& body) {
     const HttpReply reply = ask(path, body);
     REQUIRE_MESSAGE(reply.status == 200, reply.body);

@@ -1,43 +1,19 @@
 // What each dialect says about the form of a reply, as the service gets it.
 #include <doctest/doctest.h>
 
-#include "serve/context.h"
-#include "serve/fake_service_for_test.h"
+#include "serve/dialect_bench_for_test.h"
 #include "serve/form_input.h"
-#include "serve/handlers.h"
-#include "serve/keys.h"
-#include "serve/routes.h"
 
 namespace lapidary {
 namespace {
 
-using serve_test::FakeExchange;
-using serve_test::FakeService;
-
-struct Bench {
-  FakeService service;
-  KeyStore keys{{}};
-  Context context{service, keys};
-
+struct Bench : serve_test::DialectBench {
   Bench() {
     service.script = [](const GenerateRequest&, const GenerateSink& sink) {
       sink(PromptEvent{10, 0, 0.5});
       sink(TextDelta{"{}"});
       sink(UsageEvent{});
     };
-  }
-  HttpReply ask(const std::string& path, const OrderedJson& body) {
-    HttpRequest request;
-    request.method = "POST";
-    request.path = path;
-    request.body = dump(body);
-    const RouteMatch match = find_route("POST", path);
-    REQUIRE(match.route != nullptr);
-    request.parameter = match.parameter;
-    const auto exchange = std::make_shared<FakeExchange>(std::move(request));
-    match.route->handler(context, exchange);
-    exchange->run();
-    return exchange->answer;
   }
   // The request as it came to the service.
   const GenerateRequest& request(const std::string& path, const OrderedJson& body) {

@@ -43,7 +43,6 @@ class Speculation {
     int64_t accepted = 0;  // of those, kept
   };
   const Counts& counts() const { return counts_; }  // since begin()
-  const DraftPolicy& policy() const { return policy_; }
   // The guesses that are being judged, while write_tokens() asks what comes next.
   std::span<const int32_t> guesses() const { return guesses_; }
 

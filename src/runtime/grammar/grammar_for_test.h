@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "grammar/constraint.h"
+#include "grammar/dice_for_test.h"
 #include "tokenizer/tokenizer.h"
 
 namespace lapidary {
@@ -65,17 +66,6 @@ inline std::shared_ptr<const Grammar> schema_grammar(std::string_view schema) {
   REQUIRE_MESSAGE(grammar.has_value(), (grammar ? "" : grammar.error().text()) << " in " << schema);
   return *grammar;
 }
-
-struct Dice {  // SplitMix64
-  uint64_t state = 1;
-  uint64_t next() {
-    uint64_t z = state += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-  }
-  uint64_t below(uint64_t n) { return next() % n; }
-};
 
 // One text by random tokens out of the masks, every one of which is compared with what the matcher says of each token.
 // Stops after `tokens_max`; `ended` says whether the text is complete then.

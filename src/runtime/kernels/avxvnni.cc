@@ -4,4 +4,5 @@
 #define LAPIDARY_BYTE_DOT _mm256_dpbusd_avx_epi32
 #endif
 #include "kernels/lanes_avx2_inl.h"
+#include "kernels/some_lanes_inl.h"
 #include "kernels/variant_inl.h"

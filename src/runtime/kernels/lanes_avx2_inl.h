@@ -24,17 +24,6 @@ LAPIDARY_INLINE void store(float* p, Lanes a) {
   _mm256_storeu_ps(p, a.low);
   _mm256_storeu_ps(p + 8, a.high);
 }
-// The first `count` lanes, 0 < count < 16; the others are zero.
-LAPIDARY_INLINE Lanes load_some(const float* p, int64_t count) {
-  float values[lane_count] = {};
-  for (int64_t i = 0; i < count; ++i) __builtin_memcpy(values + i, p + i, sizeof(float));  // p may be unaligned
-  return load(values);
-}
-LAPIDARY_INLINE void store_some(float* p, Lanes a, int64_t count) {
-  float values[lane_count];
-  store(values, a);
-  for (int64_t i = 0; i < count; ++i) p[i] = values[i];
-}
 
 LAPIDARY_INLINE Lanes load_halves(const void* p) {
   const __m128i* halves = static_cast<const __m128i*>(p);
@@ -51,22 +40,6 @@ LAPIDARY_INLINE Lanes load_bfloats(const void* p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(eight), 16));
   };
   return {wide(_mm_loadu_si128(bits)), wide(_mm_loadu_si128(bits + 1))};
-}
-// 16 words of which the first `count` are those at p.
-struct SomeWords {
-  uint16_t words[lane_count] = {};
-  LAPIDARY_INLINE SomeWords(const void* p, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) __builtin_memcpy(words + i, static_cast<const uint8_t*>(p) + 2 * i, 2);
-  }
-};
-LAPIDARY_INLINE Lanes load_some_halves(const void* p, int64_t count) { return load_halves(SomeWords(p, count).words); }
-LAPIDARY_INLINE Lanes load_some_bfloats(const void* p, int64_t count) {
-  return load_bfloats(SomeWords(p, count).words);
-}
-LAPIDARY_INLINE void store_some_halves(void* p, Lanes a, int64_t count) {
-  uint16_t words[lane_count];
-  store_halves(words, a);
-  for (int64_t i = 0; i < count; ++i) __builtin_memcpy(static_cast<uint8_t*>(p) + 2 * i, words + i, 2);
 }
 
 LAPIDARY_INLINE Lanes operator+(Lanes a, Lanes b) {

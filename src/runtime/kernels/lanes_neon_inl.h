@@ -34,17 +34,6 @@ LAPIDARY_INLINE Lanes load(const float* p) {
 LAPIDARY_INLINE void store(float* p, Lanes a) {
   for (int i = 0; i < 4; ++i) vst1q_f32(p + 4 * i, a.v[i]);
 }
-// The first `count` lanes, 0 < count < 16; the others are zero.
-LAPIDARY_INLINE Lanes load_some(const float* p, int64_t count) {
-  float values[lane_count] = {};
-  for (int64_t i = 0; i < count; ++i) __builtin_memcpy(values + i, p + i, sizeof(float));  // p may be unaligned
-  return load(values);
-}
-LAPIDARY_INLINE void store_some(float* p, Lanes a, int64_t count) {
-  float values[lane_count];
-  store(values, a);
-  for (int64_t i = 0; i < count; ++i) p[i] = values[i];
-}
 
 // Words of 16 bits at any address.
 LAPIDARY_INLINE uint16x4_t load_words(const void* p, int64_t first) {
@@ -60,22 +49,6 @@ LAPIDARY_INLINE void store_halves(void* p, Lanes a) {
 LAPIDARY_INLINE Lanes load_bfloats(const void* p) {
   const auto at = [p](int first) { return vreinterpretq_f32_u32(vshll_n_u16(load_words(p, first), 16)); };
   return {at(0), at(4), at(8), at(12)};
-}
-// 16 words of which the first `count` are those at p.
-struct SomeWords {
-  uint16_t words[lane_count] = {};
-  LAPIDARY_INLINE SomeWords(const void* p, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) __builtin_memcpy(words + i, static_cast<const uint8_t*>(p) + 2 * i, 2);
-  }
-};
-LAPIDARY_INLINE Lanes load_some_halves(const void* p, int64_t count) { return load_halves(SomeWords(p, count).words); }
-LAPIDARY_INLINE Lanes load_some_bfloats(const void* p, int64_t count) {
-  return load_bfloats(SomeWords(p, count).words);
-}
-LAPIDARY_INLINE void store_some_halves(void* p, Lanes a, int64_t count) {
-  uint16_t words[lane_count];
-  store_halves(words, a);
-  for (int64_t i = 0; i < count; ++i) __builtin_memcpy(static_cast<uint8_t*>(p) + 2 * i, words + i, 2);
 }
 
 LAPIDARY_INLINE Lanes operator+(Lanes a, Lanes b) {

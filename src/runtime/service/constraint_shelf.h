@@ -27,7 +27,6 @@ class ConstraintShelf {
 
   explicit ConstraintShelf(std::shared_ptr<const LoadedModel> model) : model_(std::move(model)) {}
 
-  const LoadedModel* model() const { return model_.get(); }
   std::shared_ptr<const TokenTable> tokens();
   // As compile_form(); the same form again is found, by its whole text.
   Result<ReplyGrammar> grammar(const ReplyForm& form, const std::vector<OrderedJson>& tools);
