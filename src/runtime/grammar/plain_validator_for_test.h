@@ -112,7 +112,8 @@ class PlainPattern {
         ++at;
         if (!number(max)) max = many;
       }
-      if (at == end || pattern_[at++] != U'}') return false;
+      if (at == end || pattern_[at] != U'}') return false;
+      ++at;
     }
     return at == end || std::u32string_view(U"*+?{").find(pattern_[at]) == std::u32string_view::npos;  // none lazy
   }
