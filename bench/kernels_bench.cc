@@ -11,7 +11,7 @@
 
 #include "base/system.h"
 #include "base/thread_pool.h"
-#include "kernels/ops.h"
+#include "kernels/activations.h"
 
 namespace lapidary {
 namespace {
@@ -36,34 +36,21 @@ Case make_case(DType dtype, int64_t rows, int64_t columns) {
   return result;
 }
 
-struct Activations {
-  std::vector<float> values, scales;
-  std::vector<int8_t> quantized;
-  std::vector<int32_t> sums_of_32, sums_of_16;
-  ActivationRows rows;
+// Rows of made-up values, quantised.
+struct Rows {
+  std::vector<float> values;
+  Activations activations;
 };
 
-Activations make_activations(const Kernels& kernels, int32_t rows, int64_t columns) {
-  Activations a;
-  const size_t count = static_cast<size_t>(rows * columns);
-  a.values.resize(count);
-  for (size_t i = 0; i < count; ++i)
-    a.values[i] = static_cast<float>(static_cast<int>(i * 2654435761u % 1000) - 500) / 500;
-  a.rows = {.rows = rows, .columns = columns, .values = a.values.data()};
-  if (kernels.quantize_row == nullptr) return a;
-  a.quantized.resize(count);
-  a.scales.resize(count / 32);
-  a.sums_of_32.resize(count / 32);
-  a.sums_of_16.resize(count / 16);
-  for (int32_t m = 0; m < rows; ++m)
-    kernels.quantize_row(a.values.data() + m * columns, columns, a.quantized.data() + m * columns,
-                         a.scales.data() + m * columns / 32, a.sums_of_32.data() + m * columns / 32,
-                         a.sums_of_16.data() + m * columns / 16);
-  a.rows.quantized = a.quantized.data();
-  a.rows.scales = a.scales.data();
-  a.rows.sums_of_32 = a.sums_of_32.data();
-  a.rows.sums_of_16 = a.sums_of_16.data();
-  return a;
+Rows make_rows(const Kernels& kernels, int32_t count, int64_t columns) {
+  Rows rows;
+  rows.values.resize(static_cast<size_t>(count * columns));
+  for (size_t i = 0; i < rows.values.size(); ++i)
+    rows.values[i] = static_cast<float>(static_cast<int>(i * 2654435761u % 1000) - 500) / 500;
+  rows.activations.set(rows.values.data(), count, columns);
+  rows.activations.make_room();
+  for (int32_t m = 0; m < count; ++m) rows.activations.quantize(kernels.quantize_row, m, 0, columns);
+  return rows;
 }
 
 struct Measured {
@@ -71,14 +58,13 @@ struct Measured {
   uint64_t hash;
 };
 
-Measured measure(const Kernels& kernels, const Case& c, const Activations& x, ThreadPool& pool, double seconds_max) {
-  std::vector<float> y(static_cast<size_t>(x.rows.rows * c.weights.rows));
+Measured measure(const Kernels& kernels, const Case& c, const ActivationRows& x, ThreadPool& pool, double seconds_max) {
+  std::vector<float> y(static_cast<size_t>(x.rows * c.weights.rows));
   Measured measured = {1e30, 0xcbf29ce484222325};
   for (const double begin = monotonic_seconds(); monotonic_seconds() - begin < seconds_max;) {
     const double start = monotonic_seconds();
-    pool.run(c.weights.rows, 16, [&](int64_t first, int64_t last) {
-      kernels.matmul(c.weights, first, last, x.rows, y.data(), c.weights.rows);
-    });
+    pool.run(c.weights.rows, 16,
+             [&](int64_t first, int64_t last) { kernels.matmul(c.weights, first, last, x, y.data(), c.weights.rows); });
     measured.seconds = std::min(measured.seconds, monotonic_seconds() - start);
   }
   for (const float value : y) measured.hash = (measured.hash ^ std::bit_cast<uint32_t>(value)) * 0x100000001b3;
@@ -107,9 +93,10 @@ int main(int argc, char** argv) {
       for (const int threads : {1, 2}) {
         if (kernels->quantize_row == nullptr) continue;
         ThreadPool pool(threads);
-        const Measured one = measure(*kernels, c, make_activations(*kernels, 1, columns), pool, seconds);
-        const Measured eight = measure(*kernels, c, make_activations(*kernels, 8, columns), pool, seconds);
-        const Measured many = measure(*kernels, small, make_activations(*kernels, 256, columns), pool, seconds);
+        const Measured one = measure(*kernels, c, make_rows(*kernels, 1, columns).activations.rows(), pool, seconds);
+        const Measured eight = measure(*kernels, c, make_rows(*kernels, 8, columns).activations.rows(), pool, seconds);
+        const Measured many =
+            measure(*kernels, small, make_rows(*kernels, 256, columns).activations.rows(), pool, seconds);
         fmt::print("{:<11} {:<7} {:>7} {:>11.1f} {:>13.0f} {:>13.0f}  {:016x}\n", kernels->name, dtype_info(dtype).name,
                    threads, static_cast<double>(c.weights.bytes()) / one.seconds * 1e-9,
                    2e-9 * static_cast<double>(rows * columns) * 8 / eight.seconds,

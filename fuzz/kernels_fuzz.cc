@@ -10,6 +10,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/activations.h"
 #include "kernels/int8_contract.h"
 #include "kernels/ops.h"
 #include "tensor/code_block.h"
@@ -70,55 +71,51 @@ void require_agreement(Operation operation) {
   }
 }
 
-struct Quantized {
-  std::vector<int8_t> values;
-  std::vector<float> scales;
-  std::vector<int32_t> sums_of_32, sums_of_16;
-
-  Quantized(const std::vector<float>& x, int64_t columns, decltype(Kernels::quantize_row) quantize_row)
-      : values(x.size()), scales(x.size() / 32), sums_of_32(x.size() / 32), sums_of_16(x.size() / 16) {
-    for (int64_t at = 0; at < static_cast<int64_t>(x.size()); at += columns)
-      quantize_row(x.data() + at, columns, values.data() + at, scales.data() + at / 32, sums_of_32.data() + at / 32,
-                   sums_of_16.data() + at / 16);
-  }
-};
+Activations quantized(const std::vector<float>& x, int32_t rows, int64_t columns,
+                      Activations::QuantizeRow quantize_row) {
+  Activations activations;
+  activations.set(x.data(), rows, columns);
+  activations.make_room();
+  for (int32_t m = 0; m < rows; ++m) activations.quantize(quantize_row, m, 0, columns);
+  return activations;
+}
 
 void check_product(Input input) {
   const DType dtype = static_cast<DType>(input.number(0, dtype_count - 1));
   const DTypeInfo& info = dtype_info(dtype);
-  const bool quantized = is_quantized(dtype);
+  const bool integers = is_quantized(dtype);
   const int64_t rows = input.number(1, 40);
-  const int64_t columns = quantized ? info.block_values * input.number(1, 3) : input.number(1, 40);
+  const int64_t columns = integers ? info.block_values * input.number(1, 3) : input.number(1, 40);
   const int64_t begin = input.number(0, static_cast<int>(rows) - 1),
                 end = input.number(static_cast<int>(begin), static_cast<int>(rows));
-  const int32_t activations = input.number(1, 20);
+  const int32_t rows_of_x = input.number(1, 40);
   const int64_t row_bytes = columns / info.block_values * info.block_bytes;
-  const auto x = input.array<float>(activations * columns);
+  const auto x = input.array<float>(rows_of_x * columns);
   const auto weights = input.array<std::byte>(rows * row_bytes);
   const TensorView view = {dtype, weights.data(), rows, columns, row_bytes};
-  ActivationRows activation_rows = {.rows = activations, .columns = columns, .values = x.data()};
-  if (!quantized) {
+  if (!integers) {
+    const ActivationRows activation_rows = {.rows = rows_of_x, .columns = columns, .values = x.data()};
     require_agreement([&](const Kernels& kernels) {
-      std::vector<float> y(static_cast<size_t>(activations * rows));
+      std::vector<float> y(static_cast<size_t>(rows_of_x * rows));
       kernels.matmul(view, begin, end, activation_rows, y.data(), rows);
       return y;
     });
     return;
   }
-  const Quantized expected(x, columns, int8_reference_quantize_row);
-  activation_rows.quantized = expected.values.data();
-  activation_rows.scales = expected.scales.data();
-  activation_rows.sums_of_32 = expected.sums_of_32.data();
-  activation_rows.sums_of_16 = expected.sums_of_16.data();
-  std::vector<float> y_expected(static_cast<size_t>(activations * rows));
-  for (int32_t m = 0; m < activations; ++m)
+  const Activations expected = quantized(x, rows_of_x, columns, int8_reference_quantize_row);
+  const ActivationRows& activation_rows = expected.rows();
+  const int64_t blocks = rows_of_x * columns / 32;
+  std::vector<float> y_expected(static_cast<size_t>(rows_of_x * rows));
+  for (int32_t m = 0; m < rows_of_x; ++m)
     for (int64_t r = begin; r < end; ++r)
       y_expected[static_cast<size_t>(m * rows + r)] = int8_reference_dot(view, r, activation_rows, m);
   for (const Kernels* kernels : int8_family()) {
-    const Quantized actual(x, columns, kernels->quantize_row);
-    require(actual.values == expected.values && actual.sums_of_32 == expected.sums_of_32 &&
-            actual.sums_of_16 == expected.sums_of_16);
-    require_same(actual.scales, expected.scales);
+    const Activations made = quantized(x, rows_of_x, columns, kernels->quantize_row);
+    const ActivationRows& actual = made.rows();
+    require(std::equal(actual.quantized, actual.quantized + blocks * 32, activation_rows.quantized) &&
+            std::equal(actual.sums_of_32, actual.sums_of_32 + blocks, activation_rows.sums_of_32) &&
+            std::equal(actual.sums_of_16, actual.sums_of_16 + blocks * 2, activation_rows.sums_of_16));
+    require_same({actual.scales, actual.scales + blocks}, {activation_rows.scales, activation_rows.scales + blocks});
     std::vector<float> y(y_expected.size());
     kernels->matmul(view, begin, end, activation_rows, y.data(), rows);
     require_same(y, y_expected);

@@ -36,10 +36,8 @@ void ThreadPool::run(int64_t count, int64_t grain, RangeTask task) {
     task(0, count);
     return;
   }
-  // Four parts a thread: small enough that a slow core does not hold up the rest.
-  const int64_t parts = std::min<int64_t>(grains, 4 * threads());
   count_ = count;
-  part_ = (grains + parts - 1) / parts * grain;
+  grain_ = grain;
   task_ = &task;
   next_.store(0, std::memory_order_relaxed);
   running_.store(static_cast<int32_t>(workers_.size()), std::memory_order_relaxed);
@@ -57,10 +55,13 @@ void ThreadPool::run(int64_t count, int64_t grain, RangeTask task) {
 }
 
 void ThreadPool::take_parts() {
-  for (;;) {
-    const int64_t begin = next_.fetch_add(part_, std::memory_order_relaxed);
-    if (begin >= count_) return;
-    (*task_)(begin, std::min(begin + part_, count_));
+  for (int64_t begin = next_.load(std::memory_order_relaxed); begin < count_;) {
+    // A share of what is left: large at first, small at the end, so that no thread waits long for the last part.
+    const int64_t grains = (count_ - begin + grain_ - 1) / grain_;
+    const int64_t end = begin + std::max<int64_t>(1, grains / (2 * threads())) * grain_;
+    if (!next_.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
+    (*task_)(begin, std::min(end, count_));
+    begin = next_.load(std::memory_order_relaxed);
   }
 }
 

@@ -50,7 +50,7 @@ class ThreadPool {
   alignas(64) std::atomic<uint32_t> round_{0};   // a new number starts the workers
   alignas(64) std::atomic<int32_t> running_{0};  // workers still in the current round
   alignas(64) std::atomic<int64_t> next_{0};     // the first part nobody has taken
-  int64_t count_ = 0, part_ = 1;
+  int64_t count_ = 0, grain_ = 1;
   const RangeTask* task_ = nullptr;
   std::atomic<bool> stop_{false};
 };

@@ -131,27 +131,27 @@ void to_half(const float* x, int64_t n, uint16_t* out) {
   if (i < n) store_some_halves(out + i, load_some(x + i, n - i), n - i);
 }
 
-void quantize_row(const float* x, int64_t columns, int8_t* quantized, float* scales, int32_t* sums_of_32,
-                  int32_t* sums_of_16) {
-  for (int64_t block = 0; block < columns / 32; ++block) {
+void quantize_row(const float* x, int64_t columns, int64_t stride, int8_t* quantized, float* scales,
+                  int32_t* sums_of_32, int32_t* sums_of_16) {
+  for (int64_t block = 0, at = 0; block < columns / 32; ++block, at += stride) {
     const float* values = x + block * 32;
-    int8_t* bytes = quantized + block * 32;
+    int8_t* bytes = quantized + at * 32;
     const uint32_t bits = largest_magnitude_bits(values);
     if (bits >= 0x7f800000u) {  // an infinity or NaN
       __builtin_memset(bytes, 0, 32);
-      scales[block] = __builtin_nanf("");
-      sums_of_32[block] = sums_of_16[2 * block] = sums_of_16[2 * block + 1] = 0;
+      scales[at] = __builtin_nanf("");
+      sums_of_32[at] = sums_of_16[2 * at] = sums_of_16[2 * at + 1] = 0;
       continue;
     }
     float largest;
     __builtin_memcpy(&largest, &bits, sizeof(largest));
     const float inverse = largest >= int8_smallest_maximum ? 127.0f / largest : 0.0f;
-    scales[block] = largest / 127.0f;
+    scales[at] = largest / 127.0f;
     const int32_t first = store_rounded_bytes(bytes, values, inverse);
     const int32_t second = store_rounded_bytes(bytes + 16, values + 16, inverse);
-    sums_of_16[2 * block] = first;
-    sums_of_16[2 * block + 1] = second;
-    sums_of_32[block] = first + second;
+    sums_of_16[2 * at] = first;
+    sums_of_16[2 * at + 1] = second;
+    sums_of_32[at] = first + second;
   }
 }
 

@@ -36,8 +36,8 @@ namespace lapidary {
 inline constexpr float int8_smallest_maximum = 0x1p-100f;
 
 // Plain C++ of the above, slow: the tests compare every int8 kernel with it, bit by bit.
-void int8_reference_quantize_row(const float* x, int64_t columns, int8_t* quantized, float* scales, int32_t* sums_of_32,
-                                 int32_t* sums_of_16);
+void int8_reference_quantize_row(const float* x, int64_t columns, int64_t stride, int8_t* quantized, float* scales,
+                                 int32_t* sums_of_32, int32_t* sums_of_16);
 float int8_reference_dot(const TensorView& weights, int64_t row, const ActivationRows& x, int32_t m);
 
 }  // namespace lapidary

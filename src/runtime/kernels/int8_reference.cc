@@ -1,6 +1,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/activations.h"
 #include "kernels/int8_contract.h"
 #include "tensor/code_block.h"
 
@@ -22,16 +23,17 @@ void quantize_block(const float* x, int8_t* quantized, float* scale) {
 
 }  // namespace
 
-void int8_reference_quantize_row(const float* x, int64_t columns, int8_t* quantized, float* scales, int32_t* sums_of_32,
-                                 int32_t* sums_of_16) {
+void int8_reference_quantize_row(const float* x, int64_t columns, int64_t stride, int8_t* quantized, float* scales,
+                                 int32_t* sums_of_32, int32_t* sums_of_16) {
   for (int64_t block = 0; block < columns / code_block_values; ++block) {
-    int8_t* codes = quantized + block * code_block_values;
-    quantize_block(x + block * code_block_values, codes, scales + block);
+    const int64_t at = block * stride;
+    int8_t* codes = quantized + at * code_block_values;
+    quantize_block(x + block * code_block_values, codes, scales + at);
     int32_t sums[2] = {0, 0};
     for (int i = 0; i < code_block_values; ++i) sums[i / 16] += codes[i];
-    sums_of_16[2 * block] = sums[0];
-    sums_of_16[2 * block + 1] = sums[1];
-    sums_of_32[block] = sums[0] + sums[1];
+    sums_of_16[2 * at] = sums[0];
+    sums_of_16[2 * at + 1] = sums[1];
+    sums_of_32[at] = sums[0] + sums[1];
   }
 }
 
@@ -43,8 +45,9 @@ float int8_reference_dot(const TensorView& weights, int64_t row, const Activatio
   for (int64_t index = 0; index < blocks; ++index) {
     CodeBlock block;
     unpack(weights.row(row), index, &block);
-    const int8_t* quantized = x.quantized + m * x.columns + index * code_block_values;
-    const float scale = x.scales[m * blocks + index];
+    const int64_t at = activation_block(x, m, index);
+    const int8_t* quantized = x.quantized + at * code_block_values;
+    const float scale = x.scales[at];
     int32_t product = 0, quantized_sum = 0;
     for (int i = 0; i < code_block_values; ++i) {
       product += block.sub_scales[i / 16] * (block.codes[i] - traits.offset) * quantized[i];

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/system.h"
+#include "kernels/activations.h"
 #include "kernels/int8_contract.h"
 #include "kernels/variants.h"
 #include "tensor/code_block.h"
@@ -136,45 +137,35 @@ Weights make_weights(DType dtype, int64_t rows, int64_t columns, uint64_t seed) 
   return weights;
 }
 
-struct Activations {
-  std::vector<float> values, scales;
-  std::vector<int8_t> quantized;
-  std::vector<int32_t> sums_of_32, sums_of_16;
-  int64_t columns = 0;
-
-  // `count` rows from `first` on.
-  ActivationRows rows(int32_t first, int32_t count) const {
-    ActivationRows x = {.rows = count, .columns = columns, .values = values.data() + first * columns};
-    if (quantized.empty()) return x;
-    x.quantized = quantized.data() + first * columns;
-    x.scales = scales.data() + first * columns / 32;
-    x.sums_of_32 = sums_of_32.data() + first * columns / 32;
-    x.sums_of_16 = sums_of_16.data() + first * columns / 16;
-    return x;
+// Rows with values of their own, quantised if they can be.
+class QuantizedRows {
+ public:
+  QuantizedRows(std::vector<float> values, int64_t columns, Activations::QuantizeRow quantize_row)
+      : values_(std::move(values)), columns_(columns), quantize_row_(quantize_row) {
+    const int32_t count = static_cast<int32_t>(std::ssize(values_) / columns);
+    activations_.set(values_.data(), count, columns);
+    if (columns % 32 != 0) return;
+    activations_.make_room();
+    for (int32_t m = 0; m < count; ++m) activations_.quantize(quantize_row, m, 0, columns);
   }
+
+  // `count` rows from `first` on, as if there were no others.
+  QuantizedRows rows(int32_t first, int32_t count) const {
+    const auto begin = values_.begin() + first * columns_;
+    return {{begin, begin + count * columns_}, columns_, quantize_row_};
+  }
+  operator const ActivationRows&() const { return activations_.rows(); }
+  const ActivationRows* operator->() const { return &activations_.rows(); }
+
+ private:
+  std::vector<float> values_;
+  int64_t columns_;
+  Activations::QuantizeRow quantize_row_;
+  Activations activations_;
 };
 
-using QuantizeRow = decltype(Kernels::quantize_row);
-
-Activations quantize(std::vector<float> values, int64_t columns, QuantizeRow quantize_row) {
-  Activations a;
-  a.columns = columns;
-  const int64_t rows = static_cast<int64_t>(values.size()) / columns;
-  a.values = std::move(values);
-  if (columns % 32 != 0) return a;
-  a.quantized.resize(a.values.size());
-  a.scales.resize(a.values.size() / 32);
-  a.sums_of_32.resize(a.values.size() / 32);
-  a.sums_of_16.resize(a.values.size() / 16);
-  for (int64_t m = 0; m < rows; ++m)
-    quantize_row(a.values.data() + m * columns, columns, a.quantized.data() + m * columns,
-                 a.scales.data() + m * columns / 32, a.sums_of_32.data() + m * columns / 32,
-                 a.sums_of_16.data() + m * columns / 16);
-  return a;
-}
-
-Activations make_activations(int32_t rows, int64_t columns, uint64_t seed) {
-  return quantize(Random(seed).normals(static_cast<size_t>(rows * columns)), columns, int8_reference_quantize_row);
+QuantizedRows make_activations(int32_t rows, int64_t columns, uint64_t seed) {
+  return {Random(seed).normals(static_cast<size_t>(rows * columns)), columns, int8_reference_quantize_row};
 }
 
 // y[m][r], r counted from row_begin.
@@ -232,19 +223,46 @@ TEST_CASE("int8: activations are quantised as the contract says, damage and extr
   for (int i = 0; i < 32; ++i) block(7)[i] = i == 3 ? -1.0f : 0.0f;
   for (int i = 0; i < 32; ++i) block(8)[i] = static_cast<float>(4 * i - 64) / 127.0f;
   block(9)[0] = std::numeric_limits<float>::max();
-  const Activations expected = quantize(x, columns, int8_reference_quantize_row);
-  CHECK(expected.scales[1] == 0);
-  CHECK(std::isnan(expected.scales[2]));
-  CHECK(std::isnan(expected.scales[3]));
-  CHECK(expected.quantized[2 * 32 + 6] == 0);
-  CHECK(expected.quantized[7 * 32 + 3] == -127);
+  const QuantizedRows expected(x, columns, int8_reference_quantize_row);
+  CHECK(expected->scales[1] == 0);
+  CHECK(std::isnan(expected->scales[2]));
+  CHECK(std::isnan(expected->scales[3]));
+  CHECK(expected->quantized[2 * 32 + 6] == 0);
+  CHECK(expected->quantized[7 * 32 + 3] == -127);
   for (const Kernels* kernels : int8_family()) {
     CAPTURE(kernels->name);
-    const Activations actual = quantize(x, columns, kernels->quantize_row);
-    CHECK(actual.quantized == expected.quantized);
-    CHECK(same_bits(actual.scales, expected.scales));
-    CHECK(actual.sums_of_32 == expected.sums_of_32);
-    CHECK(actual.sums_of_16 == expected.sums_of_16);
+    const QuantizedRows actual(x, columns, kernels->quantize_row);
+    CHECK(std::equal(actual->quantized, actual->quantized + columns, expected->quantized));
+    CHECK(same_bits({actual->scales, actual->scales + 12}, {expected->scales, expected->scales + 12}));
+    CHECK(std::equal(actual->sums_of_32, actual->sums_of_32 + 12, expected->sums_of_32));
+    CHECK(std::equal(actual->sums_of_16, actual->sums_of_16 + 24, expected->sums_of_16));
+  }
+}
+
+TEST_CASE("int8: the quantised form of many rows is that of each, tile by tile, and its parts can be made one by one") {
+  const int64_t columns = 96;
+  const std::vector<float> x = Random(5).normals(35 * columns);
+  const QuantizedRows whole(x, columns, int8_reference_quantize_row);
+  for (const Kernels* kernels : int8_family()) {
+    CAPTURE(kernels->name);
+    Activations parts;
+    parts.set(x.data(), 35, columns);
+    parts.make_room();
+    for (int32_t m = 34; m >= 0; --m)
+      for (const int64_t begin : {64, 0}) parts.quantize(kernels->quantize_row, m, begin, begin == 0 ? 64 : columns);
+    for (const int32_t m : {0, 1, 31, 32, 34}) {
+      const QuantizedRows alone = whole.rows(m, 1);
+      for (int64_t block = 0; block < 3; ++block) {
+        const int64_t at = activation_block(parts.rows(), m, block);
+        CHECK(at == (m < 32 ? block * 32 + m : 32 * 3 + block * 3 + m - 32));
+        CHECK(std::equal(parts.rows().quantized + at * 32, parts.rows().quantized + at * 32 + 32,
+                         alone->quantized + block * 32));
+        CHECK(parts.rows().scales[at] == alone->scales[block]);
+        CHECK(parts.rows().sums_of_32[at] == alone->sums_of_32[block]);
+        CHECK(parts.rows().sums_of_16[2 * at] == alone->sums_of_16[2 * block]);
+        CHECK(parts.rows().sums_of_16[2 * at + 1] == alone->sums_of_16[2 * block + 1]);
+      }
+    }
   }
 }
 
@@ -259,10 +277,10 @@ TEST_CASE("int8: every variant gives the contract's bits for every type, number 
       CAPTURE(shape.rows);
       CAPTURE(shape.begin);
       const Weights weights = make_weights(dtype, shape.rows, shape.columns, 7);
-      const Activations activations = make_activations(66, shape.columns, 8);
-      const auto expected = reference_product(weights.view, shape.begin, shape.end, activations.rows(0, 66));
+      const QuantizedRows activations = make_activations(290, shape.columns, 8);
+      const auto expected = reference_product(weights.view, shape.begin, shape.end, activations);
       for (const Kernels* kernels : int8_family())
-        for (const int32_t m : {1, 2, 3, 5, 8, 16, 17, 32, 33, 66}) {
+        for (const int32_t m : {1, 2, 3, 5, 8, 16, 17, 32, 33, 66, 290}) {
           CAPTURE(kernels->name);
           CAPTURE(m);
           const auto actual = product(*kernels, weights.view, shape.begin, shape.end, activations.rows(0, m));
@@ -284,7 +302,7 @@ TEST_CASE("int8: the largest codes, scales and activations neither overflow nor 
           put_half(weights.bytes.data() + 1 + block * info.block_bytes + place, -1.5f);
       std::vector<float> x(2 * 512, 127.0f);
       for (size_t i = 0; i < 512; ++i) x[512 + i] = i % 3 == 0 ? 127.0f : -127.0f;
-      const Activations activations = quantize(x, 512, int8_reference_quantize_row);
+      const QuantizedRows activations(x, 512, int8_reference_quantize_row);
       const auto expected = reference_product(weights.view, 0, 17, activations.rows(0, 2));
       for (const Kernels* kernels : int8_family())
         CHECK(same_bits(product(*kernels, weights.view, 0, 17, activations.rows(0, 2)), expected));
@@ -298,7 +316,7 @@ TEST_CASE("int8: damage in weights or activations comes out as NaN in what it to
     put_half(weights.bytes.data() + 1 + 4 * weights.view.row_bytes + places_of_halves(dtype)[0], nan);
     std::vector<float> x = Random(4).normals(3 * 512);
     x[512 + 100] = infinity;
-    const Activations activations = quantize(x, 512, int8_reference_quantize_row);
+    const QuantizedRows activations(x, 512, int8_reference_quantize_row);
     for (const Kernels* kernels : int8_family()) {
       const auto y = product(*kernels, weights.view, 0, 20, activations.rows(0, 3));
       for (size_t m = 0; m < 3; ++m)
@@ -312,12 +330,12 @@ TEST_CASE("int8: a product is that of the dequantised weights, up to the roundin
   for (const DType dtype : quantized_types()) {
     CAPTURE(dtype_info(dtype).name);
     const Weights weights = make_weights(dtype, rows, columns, 11);
-    const Activations activations = make_activations(2, columns, 12);
+    const QuantizedRows activations = make_activations(2, columns, 12);
     const auto exact = product(ref::kernels, weights.view, 0, rows, activations.rows(0, 2));
     std::vector<float> row(columns);
     for (const Kernels* kernels : int8_family()) {
       const auto actual = product(*kernels, weights.view, 0, rows, activations.rows(0, 2));
-      for (int64_t m = 0; m < 2; ++m)
+      for (int32_t m = 0; m < 2; ++m)
         for (int64_t r = 0; r < rows; ++r) {
           dequantize_row(weights.view, r, row.data());
           // Each activation is off by at most half a step; float sums add a little.
@@ -325,7 +343,7 @@ TEST_CASE("int8: a product is that of the dequantised weights, up to the roundin
           for (int64_t i = 0; i < columns; ++i)
             bound +=
                 std::fabs(static_cast<double>(row[static_cast<size_t>(i)])) *
-                (0.5001 * static_cast<double>(activations.scales[static_cast<size_t>((m * columns + i) / 32)]) + 1e-5);
+                (0.5001 * static_cast<double>(activations->scales[activation_block(activations, m, i / 32)]) + 1e-5);
           const size_t at = static_cast<size_t>(m * rows + r);
           REQUIRE(std::fabs(static_cast<double>(actual[at] - exact[at])) <= bound);
           // Errors of either sign mostly cancel: a wrong sign or scale would not stay within a tenth of the bound.
@@ -343,7 +361,7 @@ TEST_CASE("invariance: a product does not depend on how rows are divided or whic
       CAPTURE(kernels->name);
       CAPTURE(dtype_info(dtype).name);
       const Weights weights = make_weights(dtype, rows, columns, 21);
-      const Activations activations = make_activations(19, columns, 22);
+      const QuantizedRows activations = make_activations(19, columns, 22);
       const auto whole = product(*kernels, weights.view, 0, rows, activations.rows(0, 19));
       for (const int32_t m : {0, 7, 18}) {
         const auto alone = product(*kernels, weights.view, 0, rows, activations.rows(m, 1));
@@ -369,7 +387,7 @@ TEST_CASE("matmul: weights that are not quantised give the same bits in the whol
       CAPTURE(columns);
       const int64_t rows = 11;
       const Weights weights = make_weights(dtype, rows, columns, 31);
-      const Activations activations = make_activations(7, columns, 32);
+      const QuantizedRows activations = make_activations(7, columns, 32);
       const auto expected = product(ref::kernels, weights.view, 0, rows, activations.rows(0, 7));
       std::vector<float> first;
       for (const Kernels* kernels : int8_family()) {
@@ -385,7 +403,7 @@ TEST_CASE("matmul: weights that are not quantised give the same bits in the whol
 
 TEST_CASE("matmul: no activations and no rows are fine") {
   const Weights weights = make_weights(DType::q4_0, 20, 256, 1);
-  const Activations activations = make_activations(1, 256, 1);
+  const QuantizedRows activations = make_activations(1, 256, 1);
   for (const Kernels* kernels : available_kernels()) {
     CHECK(product(*kernels, weights.view, 0, 20, activations.rows(0, 0)).empty());
     CHECK(product(*kernels, weights.view, 7, 7, activations.rows(0, 1)).empty());

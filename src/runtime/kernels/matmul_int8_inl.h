@@ -1,18 +1,19 @@
 // Products of quantised weights and quantised activations, as int8_contract.h defines them.
 //
-// A panel of rows is unpacked once per block and multiplied with a tile of activation rows: lane r of every vector
-// belongs to row r of the panel, so that nothing is ever summed across lanes. All integers are exact; the floats of an
-// element follow the contract's sequence; so neither panels nor tiles nor chunks show in the result.
+// A panel of rows is unpacked and multiplied with a tile of activation rows: lane r of every vector belongs to row r of
+// the panel, so that nothing is ever summed across lanes. All integers are exact; the floats of an element follow the
+// contract's sequence; so neither panels nor tiles nor chunks show in the result.
 #pragma once
 
 namespace lapidary::LAPIDARY_VARIANT {
 namespace {
 
-inline constexpr int tile_rows_max = 32;
+inline constexpr int tile_rows_max = activation_tile_rows;
 // Blocks that are worked on at a time: a tile's part of them stays in the first-level cache.
 inline constexpr int chunk_blocks = 32;
-// Panels that are worked on together with many activations.
-inline constexpr int panels_max = 8;
+// Panels and tiles that are worked on together where there are more rows than one tile has. Their sums and the unpacked
+// chunk of the panels stay in the second-level cache.
+inline constexpr int panels_max = 4, tiles_max = 8;
 
 template <typename Format>
 inline constexpr int effective_offset = Format::bits == 8 && wants_signed_bytes ? 0 : Format::offset;
@@ -22,65 +23,36 @@ inline constexpr int effective_offset = Format::bits == 8 && wants_signed_bytes 
 template <typename Format>
 inline constexpr int panels_together = Format::has_sub_scales || Format::has_minimum ? 1 : panels_at_once;
 
-// How many activation rows there are: one, a tile at most, or more.
-enum class Amount { one, few, many };
+// How many activation rows there are: one, or up to a tile.
+enum class Amount { one, few };
 
-// Some activation rows in one chunk of blocks, and what is derived from them.
+// The rows of a tile in one chunk of blocks, and what is derived from them.
 struct Tile {
   int32_t rows;
-  int64_t row_stride, block_stride;  // of `quantized`, bytes
-  int64_t scale_stride;              // of `scales`, from row to row
-  const int8_t* quantized;
-  const float* scales;
-  int32_t corrections[2][tile_rows_max][chunk_blocks];  // -offset * sum; [1] only with sub-scales
-  float scaled_sums[tile_rows_max][chunk_blocks];       // only with minimums
+  const int8_t* quantized;                               // [blocks, rows, 32]
+  const float* scales;                                   // [blocks, rows]
+  int32_t corrections[2][chunk_blocks * tile_rows_max];  // [blocks, rows], -offset * sum; [1] only with sub-scales
+  float scaled_sums[chunk_blocks * tile_rows_max];       // [blocks, rows], only with minimums
 };
 
-// A tile of the `rows` activations from `m` on, for `count` blocks from `first` on, in place.
+// The tile of `rows` activations that begins with row `m`, for `count` blocks from `first` on.
 template <typename Format>
 LAPIDARY_INLINE void prepare_tile(const ActivationRows& x, int32_t m, int32_t rows, int64_t first, int64_t count,
                                   Tile* tile) {
-  const int64_t blocks = x.columns / 32;
+  const int64_t begin = m * (x.columns / 32) + first * rows, all = count * rows;
   tile->rows = rows;
-  tile->row_stride = x.columns;
-  tile->block_stride = 32;
-  tile->scale_stride = blocks;
-  tile->quantized = x.quantized + m * x.columns + first * 32;
-  tile->scales = x.scales + m * blocks + first;
-  for (int32_t i = 0; i < rows; ++i) {
-    const int64_t at = (m + i) * blocks + first;
-    if constexpr (Format::has_sub_scales) {
-      const int32_t* sums = x.sums_of_16 + 2 * at;
-      for (int64_t b = 0; b < count; ++b) tile->corrections[0][i][b] = -Format::offset * sums[2 * b];
-      for (int64_t b = 0; b < count; ++b) tile->corrections[1][i][b] = -Format::offset * sums[2 * b + 1];
-    } else if constexpr (effective_offset<Format> != 0) {
-      for (int64_t b = 0; b < count; ++b) tile->corrections[0][i][b] = -Format::offset * x.sums_of_32[at + b];
-    }
-    if constexpr (Format::has_minimum)
-      for (int64_t b = 0; b < count; ++b)
-        tile->scaled_sums[i][b] = x.scales[at + b] * static_cast<float>(x.sums_of_32[at + b]);
+  tile->quantized = x.quantized + begin * 32;
+  tile->scales = x.scales + begin;
+  if constexpr (Format::has_sub_scales) {
+    const int32_t* sums = x.sums_of_16 + 2 * begin;
+    for (int64_t i = 0; i < all; ++i) tile->corrections[0][i] = -Format::offset * sums[2 * i];
+    for (int64_t i = 0; i < all; ++i) tile->corrections[1][i] = -Format::offset * sums[2 * i + 1];
+  } else if constexpr (effective_offset<Format> != 0) {
+    for (int64_t i = 0; i < all; ++i) tile->corrections[0][i] = -Format::offset * x.sums_of_32[begin + i];
   }
-}
-
-// Room for a tile's activations side by side, block after block. Where they lie in memory, rows are often a multiple of
-// 4096 bytes apart, and a first-level cache cannot hold many such rows at once.
-struct Packed {
-  alignas(64) int8_t quantized[chunk_blocks][tile_rows_max][32];
-  float scales[tile_rows_max][chunk_blocks];
-};
-
-LAPIDARY_INLINE void pack(int64_t count, Packed* packed, Tile* tile) {
-  for (int32_t i = 0; i < tile->rows; ++i) {
-    const int8_t* row = tile->quantized + i * tile->row_stride;
-    for (int64_t b = 0; b < count; ++b) __builtin_memcpy(packed->quantized[b][i], row + b * 32, 32);
-    const float* scales = tile->scales + i * tile->scale_stride;
-    for (int64_t b = 0; b < count; ++b) packed->scales[i][b] = scales[b];
-  }
-  tile->row_stride = 32;
-  tile->block_stride = sizeof(packed->quantized[0]);
-  tile->scale_stride = chunk_blocks;
-  tile->quantized = packed->quantized[0][0];
-  tile->scales = packed->scales[0];
+  if constexpr (Format::has_minimum)
+    for (int64_t i = 0; i < all; ++i)
+      tile->scaled_sums[i] = x.scales[begin + i] * static_cast<float>(x.sums_of_32[begin + i]);
 }
 
 // What is known of one block of a panel.
@@ -162,22 +134,22 @@ LAPIDARY_INLINE void add_block_to_two(Floats* sums, const GroupBlock<panels>& bl
 }
 #endif
 
-// The same with all rows of a tile, or only its first.
+// The same with all rows of a tile, or its only one.
 template <typename Format, Amount amount, int panels>
 LAPIDARY_INLINE void add_block_to_all(Floats* sums, const GroupBlock<panels>& group, const Tile& tile, int64_t block) {
-  // Copies: the compiler cannot know that the sums do not overwrite the tile.
-  const int32_t rows = amount == Amount::one ? 1 : tile.rows;
-  const int64_t row_stride = tile.row_stride, scale_stride = tile.scale_stride;
-  RowBlock x = {.quantized = tile.quantized + block * tile.block_stride,
-                .scale = tile.scales + block,
-                .corrections = {tile.corrections[0][0] + block, tile.corrections[1][0] + block},
-                .scaled_sum = tile.scaled_sums[0] + block};
-  const auto advance_row = [row_stride, scale_stride](RowBlock& row) {
-    row.quantized += row_stride;
-    row.scale += scale_stride;
-    row.corrections[0] += chunk_blocks;
-    row.corrections[1] += chunk_blocks;
-    row.scaled_sum += chunk_blocks;
+  const int32_t rows =
+      amount == Amount::one ? 1 : tile.rows;  // a copy: the sums could overwrite the tile, for all that is known
+  const int64_t at = block * rows;
+  RowBlock x = {.quantized = tile.quantized + at * 32,
+                .scale = tile.scales + at,
+                .corrections = {tile.corrections[0] + at, tile.corrections[1] + at},
+                .scaled_sum = tile.scaled_sums + at};
+  const auto advance_row = [](RowBlock& row) {
+    row.quantized += 32;
+    ++row.scale;
+    ++row.corrections[0];
+    ++row.corrections[1];
+    ++row.scaled_sum;
   };
   int32_t m = 0;
 #if defined(LAPIDARY_MATRIX_PRODUCTS)
@@ -200,21 +172,11 @@ LAPIDARY_INLINE void prefetch(const uint8_t* p, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, 0, 2);
 }
 
-// Where the blocks of a group are.
-struct Place {
-  int number;           // of the group in its header
-  int64_t block;        // its first block in the chunk
-  const uint8_t* next;  // bytes to fetch meanwhile: those for block 0 of the header
-};
-
-template <typename Format, int part, Amount amount, int panels>
-LAPIDARY_INLINE void multiply_parts(const typename Format::Header* headers, const typename Format::Group* groups,
-                                    const Place& place, const Tile& tile, Floats* sums) {
+template <typename Format, int part, int panels, typename Use>
+LAPIDARY_INLINE void unpack_parts(const typename Format::Header* headers, const typename Format::Group* groups,
+                                  int number, int64_t first, const Use& use) {
   if constexpr (part < Format::group_blocks) {
-    const int index = place.number * Format::group_blocks + part;
-    // A little with every block: memory is kept busy, but never so much that what is needed now would have to wait.
-    constexpr int64_t bytes = Format::block_bytes * panel_rows * panels / Format::header_blocks;
-    if constexpr (amount != Amount::many) prefetch(place.next + index * bytes, bytes);
+    const int index = number * Format::group_blocks + part;
     GroupBlock<panels> block;
     for (int p = 0; p < panels; ++p) {
       const typename Format::Header& header = headers[p];
@@ -225,33 +187,60 @@ LAPIDARY_INLINE void multiply_parts(const typename Format::Header* headers, cons
       if constexpr (Format::has_sub_scales)
         for (int half = 0; half < 2; ++half) factors.sub_scales[half] = Format::sub_scale(header, index, half);
     }
-    add_block_to_all<Format, amount>(sums, block, tile, place.block + part);
-    multiply_parts<Format, part + 1, amount, panels>(headers, groups, place, tile, sums);
+    use(first + index, block);
+    unpack_parts<Format, part + 1, panels>(headers, groups, number, first, use);
   }
 }
 
-// Adds to sums[p * tile_rows_max + m] the products of panel p with row m of the tile over `count` blocks. `rows` are
-// those of the panels where the chunk begins; `next` is as many bytes as the panels have here, to be fetched meanwhile.
-template <typename Format, Amount amount, int panels>
-[[gnu::noinline]] void multiply_chunk(const Rows* rows_of, int64_t count, const uint8_t* next, const Tile& tile,
-                                      Floats* sums) {
-  static_assert(amount != Amount::one || panels == 1);
+// Calls use(block, GroupBlock) for each of `count` blocks. `rows_of` are those of the panels where the chunk begins.
+template <typename Format, int panels, typename Use>
+LAPIDARY_INLINE void for_each_block(const Rows* rows_of, int64_t count, const Use& use) {
   Rows rows[panels];
   for (int p = 0; p < panels; ++p) rows[p] = rows_of[p];
-  Floats single = sums[0];
-  for (int64_t b = 0; b < count; b += Format::header_blocks) {
+  for (int64_t first = 0; first < count; first += Format::header_blocks) {
     typename Format::Header headers[panels];
     for (int p = 0; p < panels; ++p) Format::read_header(rows[p], &headers[p]);
     for (int number = 0; number < Format::header_blocks / Format::group_blocks; ++number) {
       typename Format::Group groups[panels];
       for (int p = 0; p < panels; ++p) Format::read_group(rows[p], number, &groups[p]);
-      multiply_parts<Format, 0, amount, panels>(headers, groups, {number, b + number * Format::group_blocks, next},
-                                                tile, amount == Amount::one ? &single : sums);
+      unpack_parts<Format, 0, panels>(headers, groups, number, first, use);
     }
     for (int p = 0; p < panels; ++p) advance(rows[p], Format::block_bytes);
-    next += Format::block_bytes * panel_rows * panels;
   }
+}
+
+// Adds to sums[p * tile_rows_max + m] the products of panel p with row m of the tile over `count` blocks. `next` is as
+// many bytes as the panels have here, to be fetched meanwhile.
+template <typename Format, Amount amount, int panels>
+[[gnu::noinline]] void multiply_chunk(const Rows* rows_of, int64_t count, const uint8_t* next, const Tile& tile,
+                                      Floats* sums) {
+  static_assert(amount != Amount::one || panels == 1);
+  // A little with every block: memory is kept busy, but never so much that what is needed now would have to wait.
+  constexpr int64_t bytes = Format::block_bytes * panel_rows * panels / Format::header_blocks;
+  Floats single = sums[0];
+  for_each_block<Format, panels>(
+      rows_of, count, [&](int64_t block, const GroupBlock<panels>& group) __attribute__((always_inline)) {
+        prefetch(next + block * bytes, bytes);
+        add_block_to_all<Format, amount>(amount == Amount::one ? &single : sums, group, tile, block);
+      });
   if constexpr (amount == Amount::one) sums[0] = single;
+}
+
+template <typename Format, int panels>
+[[gnu::noinline]] void unpack_chunk(const Rows* rows_of, int64_t count, GroupBlock<panels>* out) {
+  for_each_block<Format, panels>(rows_of, count,
+                                 [&](int64_t block, const GroupBlock<panels>& group)
+                                     __attribute__((always_inline)) { out[block] = group; });
+}
+
+// As multiply_chunk, of panels that are unpacked.
+template <typename Format, int panels>
+[[gnu::noinline]] void multiply_unpacked(const GroupBlock<panels>* groups, int64_t count, const Tile& tile,
+                                         Floats* sums) {
+  for (int64_t block = 0; block < count; ++block) {
+    const GroupBlock<panels> group = groups[block];  // in registers: the sums could overwrite what is in memory
+    add_block_to_all<Format, Amount::few>(sums, group, tile, block);
+  }
 }
 
 // Rows of a tensor that are multiplied side by side.
@@ -314,39 +303,50 @@ void multiply_few(const TensorView& weights, int64_t row_begin, int64_t row_end,
   }
 }
 
-// Many activations: arithmetic is what takes time. A chunk of a tile is packed once for some panels, whose weights stay
-// in the second-level cache for all tiles.
+// Many activations: arithmetic is what takes time. A chunk of some panels is unpacked once for many tiles.
 template <typename Format>
 void multiply_many(const TensorView& weights, int64_t row_begin, int64_t row_end, const ActivationRows& x, float* y,
                    int64_t y_stride) {
+  constexpr int together = panels_together<Format>, groups_max = panels_max / together;
+  constexpr int32_t rows_max = tiles_max * tile_rows_max;
   const int64_t blocks = x.columns / 32;
   for (int64_t row = row_begin; row < row_end; row += panels_max * panel_rows) {
-    Panel panels[panels_max];
-    int panel_count = 0;
-    for (int64_t r = row; r < row_end && panel_count < panels_max; r += panels_together<Format> * panel_rows) {
-      panels_at<panels_together<Format>>(weights, r, row_end, panels + panel_count);
-      panel_count += panels_together<Format>;
-    }
-    for (int32_t m = 0; m < x.rows; m += tile_rows_max) {
-      const int32_t tile_rows_here = x.rows - m < tile_rows_max ? x.rows - m : tile_rows_max;
-      Floats sums[panels_max][tile_rows_max];
-      for (int p = 0; p < panel_count; ++p)
-        for (int32_t i = 0; i < tile_rows_here; ++i) sums[p][i] = every_float(0);
-      Tile tile;
-      Packed packed;
+    Panel panels[groups_max][together];
+    int group_count = 0;
+    for (int64_t r = row; r < row_end && group_count < groups_max; r += together * panel_rows)
+      panels_at<together>(weights, r, row_end, panels[group_count++]);
+    for (int32_t m = 0; m < x.rows; m += rows_max) {
+      const int32_t rows_here = x.rows - m < rows_max ? x.rows - m : rows_max;
+      const int tiles = (rows_here + tile_rows_max - 1) / tile_rows_max;
+      Floats sums[tiles_max][groups_max][together * tile_rows_max];
+      for (int t = 0; t < tiles; ++t)
+        for (int g = 0; g < group_count; ++g)
+          for (Floats& sum : sums[t][g]) sum = every_float(0);
       for (int64_t first = 0; first < blocks; first += chunk_blocks) {
         const int64_t count = blocks - first < chunk_blocks ? blocks - first : chunk_blocks;
         const int64_t offset = first / Format::header_blocks * Format::block_bytes;
-        prepare_tile<Format>(x, m, tile_rows_here, first, count, &tile);
-        pack(count, &packed, &tile);
-        for (int p = 0; p < panel_count; p += panels_together<Format>) {
-          Rows rows[panels_together<Format>];
-          for (int i = 0; i < panels_together<Format>; ++i)
-            rows[i] = rows_at(panels[p + i].data + offset, weights.row_bytes);
-          multiply_chunk<Format, Amount::many, panels_together<Format>>(rows, count, panels[p].data, tile, sums[p]);
+        GroupBlock<together> unpacked[groups_max][chunk_blocks];
+        for (int g = 0; g < group_count; ++g) {
+          Rows rows[together];
+          for (int p = 0; p < together; ++p) rows[p] = rows_at(panels[g][p].data + offset, weights.row_bytes);
+          unpack_chunk<Format, together>(rows, count, unpacked[g]);
+        }
+        for (int t = 0; t < tiles; ++t) {
+          const int32_t here = rows_here - t * tile_rows_max;
+          Tile tile;
+          prepare_tile<Format>(x, m + t * tile_rows_max, here < tile_rows_max ? here : tile_rows_max, first, count,
+                               &tile);
+          for (int g = 0; g < group_count; ++g)
+            multiply_unpacked<Format, together>(unpacked[g], count, tile, sums[t][g]);
         }
       }
-      for (int p = 0; p < panel_count; ++p) store_sums(panels[p], sums[p], m, tile_rows_here, y, y_stride);
+      for (int t = 0; t < tiles; ++t) {
+        const int32_t here = rows_here - t * tile_rows_max;
+        for (int g = 0; g < group_count; ++g)
+          for (int p = 0; p < together; ++p)
+            store_sums(panels[g][p], sums[t][g] + p * tile_rows_max, m + t * tile_rows_max,
+                       here < tile_rows_max ? here : tile_rows_max, y, y_stride);
+      }
     }
   }
 }

@@ -23,16 +23,21 @@
 
 namespace lapidary {
 
-// Activations of `rows` tokens, [rows, columns], in the forms a matrix product may want.
+// Rows whose quantised form lies together: the values of a block in all rows of a tile side by side.
+inline constexpr int32_t activation_tile_rows = 32;
+
+// Activations of `rows` tokens, [rows, columns], in the forms a matrix product may want. See kernels/activations.h.
 struct ActivationRows {
   int32_t rows = 0;
   int64_t columns = 0;
   const float* values = nullptr;  // row m at values + m * columns
-  // Filled by Kernels::quantize_row where the table has one and columns is a multiple of 32; else null.
-  const int8_t* quantized = nullptr;    // [rows, columns], in [-127, 127]
-  const float* scales = nullptr;        // [rows, columns / 32]
-  const int32_t* sums_of_32 = nullptr;  // [rows, columns / 32]  sums of the quantised values
-  const int32_t* sums_of_16 = nullptr;  // [rows, columns / 16]
+  // Quantised in blocks of 32 columns, where the table has a quantize_row and columns is a multiple of 32; else null.
+  // Tiles of activation_tile_rows rows (the last may have fewer); in a tile block after block, in a block row after
+  // row: see activation_block().
+  const int8_t* quantized = nullptr;    // [tiles, blocks, rows of the tile, 32], in [-127, 127]
+  const float* scales = nullptr;        // [tiles, blocks, rows of the tile]
+  const int32_t* sums_of_32 = nullptr;  // [tiles, blocks, rows of the tile], sums of the quantised values
+  const int32_t* sums_of_16 = nullptr;  // [tiles, blocks, rows of the tile, 2]
 };
 
 // How keys and values are stored. f16: keys not at all where they follow from the values; f16_keys: those too.
@@ -91,9 +96,10 @@ struct Kernels {
   // weights.columns == x.columns. Any row range, any number of rows (0 rows: nothing happens).
   void (*matmul)(const TensorView& weights, int64_t row_begin, int64_t row_end, const ActivationRows& x, float* y,
                  int64_t y_stride);
-  // One row of ActivationRows' quantised form; null in `ref`.
-  void (*quantize_row)(const float* x, int64_t columns, int8_t* quantized, float* scales, int32_t* sums_of_32,
-                       int32_t* sums_of_16);
+  // One row, or some blocks of one, in the quantised form: block b goes to place b * stride of each array (places of
+  // 32, 1, 1 and 2 elements). Null in `ref`.
+  void (*quantize_row)(const float* x, int64_t columns, int64_t stride, int8_t* quantized, float* scales,
+                       int32_t* sums_of_32, int32_t* sums_of_16);
 
   // out = x / rms(x) * weight; weight null: 1. out may be x.
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* out);

@@ -3,10 +3,9 @@
 
 #include <cstdint>
 #include <initializer_list>
-#include <vector>
 
 #include "base/thread_pool.h"
-#include "kernels/ops.h"
+#include "kernels/activations.h"
 
 namespace lapidary {
 
@@ -25,14 +24,12 @@ class Products {
   void multiply(const float* x, int32_t rows, int64_t columns, std::initializer_list<Product> products);
 
   // What multiply() keeps for a row of `columns`.
-  static uint64_t row_bytes(int64_t columns);
+  static uint64_t row_bytes(int64_t columns) { return Activations::row_bytes(columns); }
 
  private:
   const Kernels& kernels_;
   ThreadPool& pool_;
-  std::vector<int8_t> quantized_;
-  std::vector<float> scales_;
-  std::vector<int32_t> sums_of_32_, sums_of_16_;
+  Activations activations_;
 };
 
 }  // namespace lapidary
