@@ -1,6 +1,7 @@
 #include "serve/sound_pieces.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -31,7 +32,7 @@ void put(std::string& out, uint32_t value, size_t bytes) {
 }
 
 size_t sample_at(double seconds, size_t count) {
-  return std::min(count, static_cast<size_t>(std::max(0.0, seconds) * static_cast<double>(rate) + 0.5));
+  return std::min(count, static_cast<size_t>(std::llround(std::max(0.0, seconds) * static_cast<double>(rate))));
 }
 
 }  // namespace
