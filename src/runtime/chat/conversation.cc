@@ -180,7 +180,7 @@ Result<std::vector<OrderedJson>> tools_of(const OrderedJson& tools, const std::s
     const OrderedJson* function = member(tools[i], "function");
     if (function == nullptr || !function->is_object())
       return malformed(place, "{\"type\": \"function\", \"function\": {\"name\": …}}", shown(tools[i]));
-    LAPIDARY_TRY(const std::string name, required_text(*function, "name", place + ".function"));
+    LAPIDARY_CHECK(required_text(*function, "name", place + ".function"));
     const OrderedJson* parameters = member(*function, "parameters");
     if (parameters != nullptr && !parameters->is_object())
       return malformed(place + ".function.parameters", "an object (a JSON schema)", shown(*parameters));
