@@ -11,6 +11,7 @@ namespace lapidary::grammar {
 namespace {
 
 constexpr char32_t ascii_end = 0x80;
+constexpr char32_t surrogate_first = 0xD800, surrogate_last = 0xDFFF;
 
 constexpr std::array<CodePointRange, 9> odd_ranges = {{{0xA0, 0xA0},
                                                        {0x1680, 0x1680},
@@ -27,6 +28,7 @@ struct Classes {
   std::vector<char32_t> starts;    // of ranges, ascending, from 0
   std::vector<uint16_t> class_of;  // by range
   std::vector<char32_t> examples;  // by class
+  std::vector<bool> written;       // by class: has more than halves of UTF-16 pairs, which no text can have
 };
 
 Classes partition(const std::vector<CodePointSet>& sets) {
@@ -50,7 +52,9 @@ Classes partition(const std::vector<CodePointSet>& sets) {
   std::map<std::vector<uint32_t>, uint16_t> index;
   for (size_t i = 0; i < starts.size(); ++i) {
     const auto [place, added] = index.try_emplace(members[i], static_cast<uint16_t>(classes.examples.size()));
-    if (added) classes.examples.push_back(starts[i]);
+    if (added) classes.examples.push_back(starts[i]), classes.written.push_back(false);
+    const char32_t last = i + 1 < starts.size() ? starts[i + 1] - 1 : code_point_max;
+    if (starts[i] < surrogate_first || last > surrogate_last) classes.written[place->second] = true;
     classes.starts.push_back(starts[i]);
     classes.class_of.push_back(place->second);
   }
@@ -95,11 +99,12 @@ Result<Automaton> explore(RegexArena& arena, const std::vector<RegexId>& languag
   uint64_t steps = 0;
   for (uint32_t state = 0; state < automaton.states.size(); ++state) {
     std::vector<uint32_t> row;
-    for (const char32_t example : classes.examples) {
+    for (size_t c = 0; c < classes.examples.size(); ++c) {
       std::vector<RegexId> key;
       key.reserve(languages.size());
       const std::vector<RegexId> from = automaton.states[state];
-      for (const RegexId language : from) key.push_back(arena.derivative(language, example));
+      for (const RegexId language : from)
+        key.push_back(classes.written[c] ? arena.derivative(language, classes.examples[c]) : arena.empty());
       if (arena.work() > work_max || arena.effort() > automata_effort_max)
         return fail(ErrorKind::limit, "", "its automaton takes too long to make");
       row.push_back(state_of(std::move(key)));
@@ -147,6 +152,29 @@ void fill_farthest(Dfa& dfa) {
       longest[state] = std::max(longest[state], longest[queue[i]] + 1);
       if (--open[state] == 0) queue.push_back(state);
     }
+  }
+}
+
+// Texts from each state on; those of a state before a loop have no number.
+void fill_words(Dfa& dfa) {
+  std::vector<uint64_t> width(dfa.classes);
+  for (char32_t c = 0; c < ascii_end; ++c) ++width[dfa.ascii_class[c]];
+  for (size_t i = 0; i < dfa.starts.size(); ++i) {
+    const char32_t first = dfa.starts[i], last = i + 1 < dfa.starts.size() ? dfa.starts[i + 1] - 1 : code_point_max;
+    const char32_t from = std::max(first, surrogate_first), to = std::min(last, surrogate_last);
+    width[dfa.start_class[i]] += last - first + 1 - (from <= to ? to - from + 1 : 0);
+  }
+  dfa.words.assign(dfa.states, unbounded);
+  dfa.words[Dfa::dead] = 0;
+  std::vector<uint32_t> order;
+  for (uint32_t state = 1; state < dfa.states; ++state)
+    if (dfa.farthest[state] != unbounded) order.push_back(state);
+  std::ranges::sort(order, {}, [&](uint32_t state) { return dfa.farthest[state]; });
+  for (const uint32_t state : order) {
+    uint64_t sum = dfa.outputs[state] != 0 ? 1 : 0;
+    for (uint32_t c = 0; c < dfa.classes && sum < unbounded; ++c)
+      sum += width[c] * dfa.words[dfa.next[state * dfa.classes + c]];
+    dfa.words[state] = static_cast<uint32_t>(std::min<uint64_t>(sum, unbounded));
   }
 }
 
@@ -252,14 +280,21 @@ uint32_t Dfa::class_of(char32_t character) const {
 }
 
 bool Dfa::leads_on(uint32_t state, CodePointRange range, uint64_t most, uint64_t least) const {
-  const auto good = [&](uint32_t to) { return to != dead && nearest[to] <= most && farthest[to] >= least; };
-  for (char32_t c = range.first; c < ascii_end && c <= range.last; ++c)
-    if (good(step(state, c))) return true;
-  if (range.last < ascii_end || range.first > range.last) return false;
+  return any_next(state, range,
+                  [&](uint32_t to) { return to != dead && nearest[to] <= most && farthest[to] >= least; });
+}
+
+uint64_t Dfa::words_through(uint32_t state, CodePointRange range) const {
+  uint64_t sum = 0;
+  for (char32_t c = range.first; c < ascii_end && c <= range.last; ++c) sum += words[step(state, c)];
+  if (range.last < ascii_end || range.first > range.last) return sum;
   const auto after = std::ranges::upper_bound(starts, std::max(range.first, ascii_end));
-  for (auto i = static_cast<size_t>(after - starts.begin()) - 1; i < starts.size() && starts[i] <= range.last; ++i)
-    if (good(next[state * classes + start_class[i]])) return true;
-  return false;
+  for (auto i = static_cast<size_t>(after - starts.begin()) - 1; i < starts.size() && starts[i] <= range.last; ++i) {
+    const char32_t end = i + 1 < starts.size() ? starts[i + 1] - 1 : code_point_max;
+    const char32_t last = std::min(range.last, end);
+    sum += uint64_t{last - std::max(range.first, starts[i]) + 1} * words[next[state * classes + start_class[i]]];
+  }
+  return sum;
 }
 
 Result<Dfa> build_dfa(RegexArena& arena, const std::vector<RegexId>& languages, const WantedOutputs& wanted,
@@ -301,12 +336,13 @@ Result<Dfa> build_dfa(RegexArena& arena, const std::vector<RegexId>& languages, 
   for (const uint16_t c : dfa.ascii_class) mix(c);
   for (size_t i = 0; i < dfa.starts.size(); ++i) mix(uint64_t{dfa.starts[i]} << 16 | dfa.start_class[i]);
   fill_farthest(dfa);
+  fill_words(dfa);
   fill_runs(dfa);
   return dfa;
 }
 
 size_t dfa_bytes(const Dfa& dfa) {
-  const size_t per_state = sizeof(uint32_t) * (dfa.classes + 5) + 2 * sizeof(uint64_t) + 2;
+  const size_t per_state = sizeof(uint32_t) * (dfa.classes + 6) + 2 * sizeof(uint64_t) + 2;
   return sizeof dfa + dfa.states * per_state + dfa.starts.size() * (sizeof(char32_t) + sizeof(uint16_t));
 }
 

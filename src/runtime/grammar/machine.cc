@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/utf8.h"
+#include "grammar/completion.h"
 
 namespace lapidary::grammar {
 namespace {
@@ -12,7 +13,7 @@ using Kind = Frame::Kind;
 using Phase = Frame::Phase;
 using NumberPhase = Frame::NumberPhase;
 
-constexpr size_t threads_max = 2'000;  // of one frame; more are given up, and the text with them
+constexpr size_t threads_max = 2'000;  // of one frame; ways beyond that are given up
 constexpr std::array<std::string_view, 3> words = {"null", "true", "false"};
 
 bool is_blank(Symbol symbol) { return symbol == ' ' || symbol == '\n' || symbol == '\t'; }
@@ -61,10 +62,11 @@ FrameIndex Machine::push(Frame frame, std::vector<Thread>& threads) {
 }
 
 FrameIndex Machine::push_distinct(Frame frame, const std::vector<Thread>& threads) {
-  if (threads.empty() || threads.size() > threads_max) return dead_frame;
+  if (threads.empty()) return dead_frame;
+  const size_t count = std::min(threads.size(), threads_max);
   frame.threads = static_cast<uint32_t>(threads_.size());
-  frame.thread_count = static_cast<uint32_t>(threads.size());
-  threads_.insert(threads_.end(), threads.begin(), threads.end());
+  frame.thread_count = static_cast<uint32_t>(count);
+  threads_.insert(threads_.end(), threads.begin(), threads.begin() + static_cast<ptrdiff_t>(count));
   return push_same(frame);
 }
 
@@ -267,8 +269,13 @@ bool Machine::feed(const Frame& frame, char32_t character, Thread& thread) const
   if (frame.kind == Kind::key) {
     const ObjectProgram& object = program_->objects[thread.rule];
     narrow(object.names, [](const NameProgram& name) { return std::string_view(name.text); });
-    if (object.key_dfa != none && thread.c != 0) thread.c = program_->dfas[object.key_dfa].step(thread.c, character);
-    return key_alive(frames_[frame.parent], thread);
+    const Frame& parent = frames_[frame.parent];
+    if (object.key_dfa != none && thread.c != 0) {
+      thread.c = program_->dfas[object.key_dfa].step(thread.c, character);
+      const bool decides = object.some == 0 && program_->dfas[object.key_dfa].endless;
+      if (thread.c != 0 && !decides && !others_alive(parent, thread, std::string(text(frame)) + utf8)) thread.c = 0;
+    }
+    return key_alive(parent, thread);
   }
   const StringProgram& string = program_->strings[thread.rule];
   if (!string.values.empty()) {
@@ -296,8 +303,7 @@ bool Machine::can_become(const Frame& frame, const StringLexer::Possible& possib
     const ObjectProgram& object = program_->objects[thread.rule];
     if (thread.c != 0) {
       if (object.key_dfa == none) return true;
-      const Dfa& dfa = program_->dfas[object.key_dfa];
-      if (dfa.leads_on(thread.c, possible.near) || dfa.leads_on(thread.c, possible.far)) return true;
+      if (others_lead_on(frame, thread, possible.near) || others_lead_on(frame, thread, possible.far)) return true;
     }
     const Frame& parent = frames_[frame.parent];
     for (uint32_t i = thread.a; i < thread.b; ++i)
@@ -498,21 +504,6 @@ FrameIndex Machine::step_array(FrameIndex top, Symbol symbol) {
   return push(next, kept);
 }
 
-namespace {
-
-// How many of the items from `index` on may count for a `contains`.
-uint64_t claims_left(const ArrayProgram& array, uint64_t index, uint32_t contains) {
-  const auto can = [&](const Choices& choices) {
-    return std::ranges::any_of(choices, [&](const Choice& choice) { return (choice.claims >> contains & 1) != 0; });
-  };
-  uint64_t left = 0;
-  for (; index < array.prefix.size() && index < array.max; ++index) left += can(array.prefix[index]) ? 1 : 0;
-  if (index >= array.max || !can(array.rest)) return left;
-  return array.max == no_limit ? no_limit : left + array.max - index;
-}
-
-}  // namespace
-
 // Every thread in every way in which the item may count.
 void Machine::add_item_ways(const Frame& frame, const Thread& thread, std::vector<Thread>& ways) const {
   const ArrayProgram& array = program_->arrays[thread.rule];
@@ -521,16 +512,9 @@ void Machine::add_item_ways(const Frame& frame, const Thread& thread, std::vecto
     Thread way = thread;
     way.b = choice.node;
     bool possible = true;
-    for (uint32_t i = 0; i < array.contains.size(); ++i) {
-      const Contains& contains = array.contains[i];
-      uint64_t count = claim_count(way.a, i);
-      if ((choice.claims >> i & 1) != 0 && count < 255) {
-        ++count;
-        way.a += uint32_t{1} << (8 * i);
-      }
-      possible &= count <= contains.max &&
-                  (count >= contains.min || contains.min - count <= claims_left(array, frame.length + 1, i));
-    }
+    for (uint32_t i = 0; i < array.contains.size(); ++i)
+      if ((choice.claims >> i & 1) != 0 && claim_count(way.a, i) < 255) way.a += uint32_t{1} << (8 * i);
+    if (!array.contains.empty()) possible = may_complete(array, uint64_t{frame.length} + 1, way.a);
     if (possible) ways.push_back(way);
   }
 }
@@ -587,7 +571,7 @@ bool Machine::room_for_optional(const Frame& object, const Thread& thread, uint6
 
 // `thread` of a key: whether some name that begins with what is written may still come.
 bool Machine::key_alive(const Frame& object, const Thread& thread) const {
-  if (thread.c != 0) return true;
+  if (thread.c != 0) return true;  // others_alive
   const Thread& parent = threads(object)[thread.parent];
   const ObjectProgram& program = program_->objects[thread.rule];
   return std::any_of(program.names.begin() + thread.a, program.names.begin() + thread.b,
@@ -596,13 +580,128 @@ bool Machine::key_alive(const Frame& object, const Thread& thread) const {
 
 bool Machine::any_key(const Frame& object, const Thread& thread) const {
   const ObjectProgram& program = program_->objects[thread.rule];
-  if (program.others && room_for_optional(object, thread, 0)) return true;
+  if (program.others && room_for_optional(object, thread, 0)) {
+    const Thread key{thread.rule, static_cast<uint32_t>(&thread - threads(object).data()), 0,
+                     static_cast<uint32_t>(program.names.size()),
+                     program.key_dfa == none ? 1 : program_->dfas[program.key_dfa].start};
+    if (others_alive(object, key, "")) return true;
+  }
   return std::ranges::any_of(program.names, [&](const NameProgram& name) { return may_come(object, thread, name); });
 }
 
 bool Machine::may_come(const Frame& object, const Thread& thread, const NameProgram& name) const {
   return !name.choices.empty() && !seen(object, name.hash) &&
-         (name.required || room_for_optional(object, thread, name.hash));
+         (name.required || room_for_optional(object, thread, name.hash)) &&
+         may_claim(object, thread, name.choices, name.hash, name.required);
+}
+
+// The fewest further names that claim what is still to be claimed after `name` has come (0: none of the list, or no
+// name) with these claims. `thread` of the object, as it was before.
+uint64_t Machine::claims_short(const Frame& object, const Thread& thread, uint64_t name, uint32_t claims) const {
+  return names_to_claim(
+      program_->objects[thread.rule], claims,
+      [&](const NameProgram& one) { return one.hash == name || seen(object, one.hash); },
+      [](const Choice&) { return true; });
+}
+
+// Whether a name may come that claims nothing: there is room for one beside those that have to claim.
+bool Machine::spare(const Frame& object, const Thread& thread) const {
+  const ObjectProgram& program = program_->objects[thread.rule];
+  if (program.max == no_limit || (thread.c & program.some) == program.some) return true;
+  const uint64_t room = program.max - std::min(program.max, uint64_t{object.length} + thread.a);
+  return claims_short(object, thread, 0, thread.c) < room;
+}
+
+// Whether `name` may come: with one of these choices, all that is to be claimed still can be. A required name, and one
+// for which there is room, takes the choice that it has in the way that keeps the object alive.
+bool Machine::may_claim(const Frame& object, const Thread& thread, const Choices& choices, uint64_t name,
+                        bool required) const {
+  if (required || spare(object, thread)) return true;
+  const ObjectProgram& program = program_->objects[thread.rule];
+  const uint64_t room = program.max - std::min(program.max, uint64_t{object.length} + thread.a);
+  return std::ranges::any_of(choices, [&](const Choice& choice) {
+    return claims_short(object, thread, name, thread.c | choice.claims) < room;
+  });
+}
+
+// Where no name is to spare: which of the object's `claiming` outputs other names may have, a bit each.
+uint64_t Machine::claiming_now(const Frame& object, const Thread& thread) const {
+  const ObjectProgram& program = program_->objects[thread.rule];
+  uint64_t result = 0;
+  for (size_t i = 0; i < program.claiming.size(); ++i)
+    if (may_claim(object, thread, program.other_choices[program.claiming[i]], 0, false)) result |= uint64_t{1} << i;
+  return result;
+}
+
+// How many names that begin with `written` and then a character of `next` the automaton of other names takes, but may
+// not come: they are in the list, or there already. `thread` of a key.
+uint64_t Machine::names_taken(const Frame& object, const Thread& thread, std::string_view written,
+                              CodePointRange next) const {
+  const ObjectProgram& program = program_->objects[thread.rule];
+  const Dfa& dfa = program_->dfas[program.key_dfa];
+  const auto begins = [&](std::string_view name) {
+    if (!name.starts_with(written)) return false;
+    if (next.first == 0 && next.last == code_point_max) return true;
+    const std::string_view rest = name.substr(written.size());
+    const size_t length = utf8_length(rest);
+    if (length == 0) return false;
+    const char32_t character = utf8_decode(rest, length);
+    return character >= next.first && character <= next.last;
+  };
+  uint64_t taken = 0;
+  for (const NameProgram& name : program.names) taken += name.automatic && begins(name.text) ? 1 : 0;
+  for (uint32_t i = object.seen; i != none; i = seen_[i].previous) {
+    const std::string_view name(text_.data() + seen_[i].text, seen_[i].bytes);
+    if (!begins(name) || program.find_name(seen_[i].hash) != nullptr) continue;
+    uint32_t state = dfa.start;
+    for (size_t at = 0; at < name.size();) {
+      const size_t length = std::max<size_t>(1, utf8_length(name.substr(at)));
+      state = dfa.step(state, utf8_decode(name.substr(at), length));
+      at += length;
+    }
+    taken += dfa.accepts(state) ? 1 : 0;
+  }
+  return taken;
+}
+
+// `thread` of a key of which `written` has been read: whether a name that is not in the list may still come of it.
+bool Machine::others_alive(const Frame& object, const Thread& thread, std::string_view written) const {
+  const ObjectProgram& program = program_->objects[thread.rule];
+  const Thread& parent = threads(object)[thread.parent];
+  if (!spare(object, parent)) {
+    const uint64_t claiming = claiming_now(object, parent);
+    return (program.key_dfa == none ? claiming : claiming & program.claiming_from[thread.c]) != 0;
+  }
+  if (program.key_dfa == none) return true;
+  const Dfa& dfa = program_->dfas[program.key_dfa];
+  if (dfa.endless || dfa.words[thread.c] == unbounded) return true;
+  return dfa.words[thread.c] > names_taken(object, thread, written, {0, code_point_max});
+}
+
+// … after one more character, out of `range`.
+bool Machine::others_lead_on(const Frame& key, const Thread& thread, CodePointRange range) const {
+  const ObjectProgram& program = program_->objects[thread.rule];
+  const Dfa& dfa = program_->dfas[program.key_dfa];
+  const Frame& object = frames_[key.parent];
+  const Thread& parent = threads(object)[thread.parent];
+  if (range.first > range.last) return false;
+  if (!spare(object, parent)) {
+    const uint64_t claiming = claiming_now(object, parent);
+    return dfa.any_next(thread.c, range,
+                        [&](uint32_t state) { return (claiming & program.claiming_from[state]) != 0; });
+  }
+  if (!dfa.leads_on(thread.c, range)) return false;
+  if (dfa.endless) return true;
+  const uint64_t words = dfa.words_through(thread.c, range);
+  return words >= unbounded || words > names_taken(object, thread, text(key), range);
+}
+
+bool Machine::automaton_decides(const Frame& key, const Thread& thread) const {
+  const ObjectProgram& program = program_->objects[thread.rule];
+  const Frame& object = frames_[key.parent];
+  if (!spare(object, threads(object)[thread.parent])) return false;
+  if (program.key_dfa == none) return true;
+  return program_->dfas[program.key_dfa].endless || names_taken(object, thread, text(key), {0, code_point_max}) == 0;
 }
 
 FrameIndex Machine::step_object(FrameIndex top, Symbol symbol) {
@@ -654,6 +753,7 @@ FrameIndex Machine::begin_key(FrameIndex top) {
     Thread thread{rule, i, 0, static_cast<uint32_t>(program.names.size()), 0};
     if (program.others && room_for_optional(object, parents[i], 0))
       thread.c = program.key_dfa == none ? 1 : program_->dfas[program.key_dfa].start;
+    if (thread.c != 0 && !others_alive(object, thread, "")) thread.c = 0;
     if (key_alive(object, thread)) scratch_.push_back(thread);
   }
   Frame frame;
@@ -702,9 +802,16 @@ FrameIndex Machine::end_key(FrameIndex top, bool unknown) {
     const bool required = known != nullptr && known->required;
     if (choices == nullptr) continue;
     if (!required && !room_for_optional(object, parent, known == nullptr ? 0 : known->hash)) continue;
-    for (const Choice& choice : *choices)
-      next.push_back(
-          {parent.rule, parent.parent, parent.a - (required ? 1 : 0), choice.node, parent.c | choice.claims});
+    const uint32_t missing = parent.a - (required ? 1 : 0);
+    const uint64_t taken = uint64_t{object.length} + 1 + missing;
+    for (const Choice& choice : *choices) {
+      const uint32_t claims = parent.c | choice.claims;
+      if ((claims & program.some) != program.some) {
+        const uint64_t more = claims_short(object, parent, known == nullptr ? 0 : known->hash, claims);
+        if (more == no_limit || taken + more > program.max) continue;
+      }
+      next.push_back({parent.rule, parent.parent, missing, choice.node, claims});
+    }
   }
   if (next.empty()) return dead_frame;
   Frame frame = object;

@@ -101,6 +101,9 @@ class Machine {
   // Names that are known to the key's threads, or that its object has already, and begin with what is written of it.
   std::vector<std::string> special_names(const Frame& key) const;
   bool names_open(const Thread& key_thread) const { return key_thread.c != 0; }
+  // Whether the automaton of other names alone says how this key may go on, with the names in the list: none of the
+  // names that are there already is in the way, and no value has to be claimed by it.
+  bool automaton_decides(const Frame& key, const Thread& thread) const;
 
  private:
   struct Seen {
@@ -141,6 +144,13 @@ class Machine {
   bool string_can_close(const Frame& frame, const Thread& thread) const;
   void add_item_ways(const Frame& frame, const Thread& thread, std::vector<Thread>& ways) const;
   bool key_alive(const Frame& object, const Thread& thread) const;
+  bool others_alive(const Frame& object, const Thread& thread, std::string_view written) const;
+  bool others_lead_on(const Frame& key, const Thread& thread, CodePointRange range) const;
+  uint64_t names_taken(const Frame& object, const Thread& thread, std::string_view written, CodePointRange next) const;
+  uint64_t claims_short(const Frame& object, const Thread& thread, uint64_t name, uint32_t claims) const;
+  bool spare(const Frame& object, const Thread& thread) const;
+  bool may_claim(const Frame& object, const Thread& thread, const Choices& choices, uint64_t name, bool required) const;
+  uint64_t claiming_now(const Frame& object, const Thread& thread) const;
   bool any_key(const Frame& object, const Thread& thread) const;
   bool room_for_optional(const Frame& object, const Thread& thread, uint64_t name) const;
   bool may_come(const Frame& object, const Thread& thread, const NameProgram& name) const;

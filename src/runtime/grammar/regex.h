@@ -8,6 +8,7 @@
 // symbol, and complements stay within whole strings: see everything() and complement().
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
@@ -119,6 +120,7 @@ struct Dfa {
   std::vector<uint32_t> outputs;   // bit i: the i-th language accepts here
   std::vector<uint32_t> nearest;   // characters to the nearest state that accepts anything
   std::vector<uint32_t> farthest;  // … to the farthest; unbounded if there is a loop
+  std::vector<uint32_t> words;     // texts that are accepted from here on; unbounded: 2^32 - 1 or more
   // Runs: a text of at most run[state] characters from alive[state] (ASCII), and from beyond ASCII where wide_alive
   // (odd_alive for white space there), leads to a living state, whichever it is. word_run: the same for letters and
   // digits of ASCII alone.
@@ -133,11 +135,28 @@ struct Dfa {
 
   uint32_t class_of(char32_t character) const;
   uint32_t step(uint32_t state, char32_t character) const { return next[state * classes + class_of(character)]; }
+  // Whether some character from first to last leads to a state that `good` holds of.
+  template <typename Good>
+  bool any_next(uint32_t state, CodePointRange range, const Good& good) const;
   // Whether some character from first to last leads on to a living state, behind which the text may end after at most
   // `most` characters and after `least` or more.
   bool leads_on(uint32_t state, CodePointRange range, uint64_t most = ~uint64_t{0}, uint64_t least = 0) const;
+  // Texts that are accepted from `state` on and begin with a character from first to last.
+  uint64_t words_through(uint32_t state, CodePointRange range) const;
   bool accepts(uint32_t state) const { return outputs[state] != 0; }
 };
+
+template <typename Good>
+bool Dfa::any_next(uint32_t state, CodePointRange range, const Good& good) const {
+  constexpr char32_t ascii_end = 0x80;
+  for (char32_t c = range.first; c < ascii_end && c <= range.last; ++c)
+    if (good(step(state, c))) return true;
+  if (range.last < ascii_end || range.first > range.last) return false;
+  const auto after = std::ranges::upper_bound(starts, std::max(range.first, ascii_end));
+  for (auto i = static_cast<size_t>(after - starts.begin()) - 1; i < starts.size() && starts[i] <= range.last; ++i)
+    if (good(next[state * classes + start_class[i]])) return true;
+  return false;
+}
 
 size_t dfa_bytes(const Dfa& dfa);
 

@@ -13,8 +13,10 @@ struct Case {
 
 void judge(const Case& one) {
   const auto grammar = schema_grammar(one.schema);
-  for (const char* text : one.good) CHECK_MESSAGE(fits(grammar, text), one.schema << " should take " << text);
-  for (const char* text : one.bad) CHECK_MESSAGE(!fits(grammar, text), one.schema << " should not take " << text);
+  for (const char* text : one.good)
+    CHECK_MESSAGE(fits(grammar, text), std::string(one.schema) << " should take " << std::string(text));
+  for (const char* text : one.bad)
+    CHECK_MESSAGE(!fits(grammar, text), std::string(one.schema) << " should not take " << std::string(text));
 }
 
 std::string refusal(std::string_view schema) {
