@@ -5,24 +5,6 @@
 namespace lapidary::grammar {
 namespace {
 
-// Which states of `dfa` a loop leads to.
-std::vector<bool> behind_loops(const Dfa& dfa) {
-  std::vector<uint32_t> ways(dfa.states), queue;
-  for (uint32_t state = 1; state < dfa.states; ++state)
-    for (uint32_t c = 0; c < dfa.classes; ++c) ++ways[dfa.next[state * dfa.classes + c]];
-  std::vector<bool> behind(dfa.states, true);
-  behind[Dfa::dead] = false;
-  for (uint32_t state = 1; state < dfa.states; ++state)
-    if (ways[state] == 0) queue.push_back(state);
-  for (size_t i = 0; i < queue.size(); ++i) {
-    behind[queue[i]] = false;
-    for (uint32_t c = 0; c < dfa.classes; ++c)
-      if (const uint32_t next = dfa.next[queue[i] * dfa.classes + c]; next != Dfa::dead && --ways[next] == 0)
-        queue.push_back(next);
-  }
-  return behind;
-}
-
 // States of an ItemPlan are numbers in a mixed base: a digit for each `contains`, and one for the length.
 class ItemPlanner {
  public:
@@ -159,55 +141,6 @@ bool lengths_have_no_gap(const Dfa& dfa, uint64_t longest, uint64_t steps_max, u
     now = std::move(next);
   }
   return true;
-}
-
-std::vector<uint32_t> endless_outputs(const Dfa& dfa) {
-  const std::vector<bool> behind = behind_loops(dfa);
-  std::vector<uint32_t> all;
-  for (uint32_t state = 1; state < dfa.states; ++state)
-    if (behind[state] && dfa.outputs[state] != 0) all.push_back(dfa.outputs[state]);
-  std::ranges::sort(all);
-  all.erase(std::unique(all.begin(), all.end()), all.end());
-  return all;
-}
-
-std::vector<uint64_t> endless_outputs_by_state(const Dfa& dfa, const std::vector<uint32_t>& outputs) {
-  std::vector<std::vector<uint32_t>> before(dfa.states);
-  for (uint32_t state = 1; state < dfa.states; ++state)
-    for (uint32_t c = 0; c < dfa.classes; ++c)
-      if (const uint32_t next = dfa.next[state * dfa.classes + c]; next != Dfa::dead) before[next].push_back(state);
-  const auto spread = [&](std::vector<bool> reached) {
-    std::vector<uint32_t> queue;
-    for (uint32_t state = 1; state < dfa.states; ++state)
-      if (reached[state]) queue.push_back(state);
-    for (size_t i = 0; i < queue.size(); ++i)
-      for (const uint32_t state : before[queue[i]])
-        if (!reached[state]) reached[state] = true, queue.push_back(state);
-    return reached;
-  };
-  std::vector<uint64_t> result(dfa.states);
-  for (size_t bit = 0; bit < outputs.size(); ++bit) {
-    std::vector<bool> accepting(dfa.states);
-    for (uint32_t state = 1; state < dfa.states; ++state) accepting[state] = dfa.outputs[state] == outputs[bit];
-    const std::vector<bool> leads = spread(std::move(accepting));
-    // Taking away, again and again, the states with no way on among those that lead there leaves what lies before a
-    // loop.
-    std::vector<uint32_t> open(dfa.states), queue;
-    for (uint32_t state = 1; state < dfa.states; ++state) {
-      if (!leads[state]) continue;
-      for (uint32_t c = 0; c < dfa.classes; ++c) open[state] += leads[dfa.next[state * dfa.classes + c]] ? 1 : 0;
-      if (open[state] == 0) queue.push_back(state);
-    }
-    std::vector<bool> endless = leads;
-    for (size_t i = 0; i < queue.size(); ++i) {
-      endless[queue[i]] = false;
-      for (const uint32_t state : before[queue[i]])
-        if (leads[state] && --open[state] == 0) queue.push_back(state);
-    }
-    for (uint32_t state = 1; state < dfa.states; ++state)
-      if (endless[state]) result[state] |= uint64_t{1} << bit;
-  }
-  return result;
 }
 
 }  // namespace lapidary::grammar

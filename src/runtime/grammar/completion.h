@@ -11,9 +11,11 @@
 namespace lapidary::grammar {
 
 // The fewest further names, besides the required ones that are missing, with which every bit of `object.some` is
-// claimed; no_limit: it cannot be. `gone(name)`: it is there already, or cannot come. `living(choice)`: it has a value.
-template <typename Gone, typename Living>
-uint64_t names_to_claim(const ObjectProgram& object, uint32_t claims, const Gone& gone, const Living& living) {
+// claimed; no_limit: it cannot be. `gone(name)`: it is there already, or cannot come. `left(i)`: how many names that
+// are not in the list have the outputs object.claiming[i]. `living(choice)`: it has a value.
+template <typename Gone, typename Left, typename Living>
+uint64_t names_to_claim(const ObjectProgram& object, uint32_t claims, const Gone& gone, const Left& left,
+                        const Living& living) {
   constexpr size_t sets = size_t{1} << counted_max;
   std::array<uint64_t, sets> fewest;  // by what is claimed
   fewest.fill(no_limit);
@@ -35,8 +37,9 @@ uint64_t names_to_claim(const ObjectProgram& object, uint32_t claims, const Gone
   for (const NameProgram& name : object.names)
     if (!name.choices.empty() && !gone(name)) add(name.choices, name.required);
   if (object.others)
-    for (const uint32_t outputs : object.claiming)
-      for (size_t i = 0; i < counted_max; ++i) add(object.other_choices[outputs], false);
+    for (size_t i = 0; i < object.claiming.size(); ++i)
+      for (uint64_t names = std::min<uint64_t>(left(i), counted_max); names > 0; --names)
+        add(object.other_choices[object.claiming[i]], false);
   return fewest[object.some];
 }
 
@@ -49,10 +52,5 @@ bool may_complete(const ArrayProgram& array, uint64_t length, uint32_t counts);
 // Whether, from every living state, texts of each length between the shortest and the longest, or `longest`, are
 // accepted. False too where it takes more than `steps_max` to say; `steps` grows by what it took.
 bool lengths_have_no_gap(const Dfa& dfa, uint64_t longest, uint64_t steps_max, uint64_t& steps);
-
-// For an automaton of names: the sets of outputs that infinitely many texts have.
-std::vector<uint32_t> endless_outputs(const Dfa& dfa);
-// … and, by state, those of `outputs` that infinitely many texts have from there on, a bit each.
-std::vector<uint64_t> endless_outputs_by_state(const Dfa& dfa, const std::vector<uint32_t>& outputs);
 
 }  // namespace lapidary::grammar

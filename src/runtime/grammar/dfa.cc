@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "base/utf8.h"
 #include "grammar/regex.h"
 
 namespace lapidary::grammar {
@@ -155,8 +156,8 @@ void fill_farthest(Dfa& dfa) {
   }
 }
 
-// Texts from each state on; those of a state before a loop have no number.
-void fill_words(Dfa& dfa) {
+// Characters of each class, without halves of pairs.
+std::vector<uint64_t> class_widths(const Dfa& dfa) {
   std::vector<uint64_t> width(dfa.classes);
   for (char32_t c = 0; c < ascii_end; ++c) ++width[dfa.ascii_class[c]];
   for (size_t i = 0; i < dfa.starts.size(); ++i) {
@@ -164,18 +165,7 @@ void fill_words(Dfa& dfa) {
     const char32_t from = std::max(first, surrogate_first), to = std::min(last, surrogate_last);
     width[dfa.start_class[i]] += last - first + 1 - (from <= to ? to - from + 1 : 0);
   }
-  dfa.words.assign(dfa.states, unbounded);
-  dfa.words[Dfa::dead] = 0;
-  std::vector<uint32_t> order;
-  for (uint32_t state = 1; state < dfa.states; ++state)
-    if (dfa.farthest[state] != unbounded) order.push_back(state);
-  std::ranges::sort(order, {}, [&](uint32_t state) { return dfa.farthest[state]; });
-  for (const uint32_t state : order) {
-    uint64_t sum = dfa.outputs[state] != 0 ? 1 : 0;
-    for (uint32_t c = 0; c < dfa.classes && sum < unbounded; ++c)
-      sum += width[c] * dfa.words[dfa.next[state * dfa.classes + c]];
-    dfa.words[state] = static_cast<uint32_t>(std::min<uint64_t>(sum, unbounded));
-  }
+  return width;
 }
 
 // Kinds of characters that a class holds.
@@ -284,17 +274,63 @@ bool Dfa::leads_on(uint32_t state, CodePointRange range, uint64_t most, uint64_t
                   [&](uint32_t to) { return to != dead && nearest[to] <= most && farthest[to] >= least; });
 }
 
-uint64_t Dfa::words_through(uint32_t state, CodePointRange range) const {
+uint32_t Dfa::outputs_of(std::string_view utf8) const {
+  uint32_t state = start;
+  for (size_t at = 0; at < utf8.size();) {
+    const size_t length = std::max<size_t>(1, utf8_length(utf8.substr(at)));
+    state = step(state, utf8_decode(utf8.substr(at), length));
+    at += length;
+  }
+  return outputs[state];
+}
+
+uint64_t Dfa::words_through(std::span<const uint32_t> words_from, uint32_t state, CodePointRange range) const {
   uint64_t sum = 0;
-  for (char32_t c = range.first; c < ascii_end && c <= range.last; ++c) sum += words[step(state, c)];
+  for (char32_t c = range.first; c < ascii_end && c <= range.last; ++c) sum += words_from[step(state, c)];
   if (range.last < ascii_end || range.first > range.last) return sum;
   const auto after = std::ranges::upper_bound(starts, std::max(range.first, ascii_end));
   for (auto i = static_cast<size_t>(after - starts.begin()) - 1; i < starts.size() && starts[i] <= range.last; ++i) {
     const char32_t end = i + 1 < starts.size() ? starts[i + 1] - 1 : code_point_max;
     const char32_t last = std::min(range.last, end);
-    sum += uint64_t{last - std::max(range.first, starts[i]) + 1} * words[next[state * classes + start_class[i]]];
+    sum += uint64_t{last - std::max(range.first, starts[i]) + 1} * words_from[next[state * classes + start_class[i]]];
   }
   return sum;
+}
+
+// Backwards from where the texts end, each state behind all that follow it; what is never reached so lies before a
+// loop.
+std::vector<uint32_t> count_words(const Dfa& dfa, uint32_t outputs) {
+  const auto ends = [&](uint32_t state) { return outputs == 0 ? dfa.accepts(state) : dfa.outputs[state] == outputs; };
+  std::vector<std::vector<uint32_t>> before(dfa.states);
+  for (uint32_t state = 1; state < dfa.states; ++state)
+    for (uint32_t c = 0; c < dfa.classes; ++c)
+      if (const uint32_t next = dfa.next[state * dfa.classes + c]; next != Dfa::dead) before[next].push_back(state);
+  std::vector<bool> leads(dfa.states);
+  std::vector<uint32_t> queue;
+  for (uint32_t state = 1; state < dfa.states; ++state)
+    if (ends(state)) leads[state] = true, queue.push_back(state);
+  for (size_t i = 0; i < queue.size(); ++i)
+    for (const uint32_t state : before[queue[i]])
+      if (!leads[state]) leads[state] = true, queue.push_back(state);
+  std::vector<uint32_t> open(dfa.states), words(dfa.states);
+  queue.clear();
+  for (uint32_t state = 1; state < dfa.states; ++state) {
+    if (!leads[state]) continue;
+    words[state] = unbounded;
+    for (uint32_t c = 0; c < dfa.classes; ++c) open[state] += leads[dfa.next[state * dfa.classes + c]] ? 1 : 0;
+    if (open[state] == 0) queue.push_back(state);
+  }
+  const std::vector<uint64_t> width = class_widths(dfa);
+  for (size_t i = 0; i < queue.size(); ++i) {
+    const uint32_t state = queue[i];
+    uint64_t sum = ends(state) ? 1 : 0;
+    for (uint32_t c = 0; c < dfa.classes && sum < unbounded; ++c)
+      sum += width[c] * words[dfa.next[state * dfa.classes + c]];
+    words[state] = static_cast<uint32_t>(std::min<uint64_t>(sum, unbounded));
+    for (const uint32_t from : before[state])
+      if (leads[from] && --open[from] == 0) queue.push_back(from);
+  }
+  return words;
 }
 
 Result<Dfa> build_dfa(RegexArena& arena, const std::vector<RegexId>& languages, const WantedOutputs& wanted,
@@ -336,7 +372,7 @@ Result<Dfa> build_dfa(RegexArena& arena, const std::vector<RegexId>& languages, 
   for (const uint16_t c : dfa.ascii_class) mix(c);
   for (size_t i = 0; i < dfa.starts.size(); ++i) mix(uint64_t{dfa.starts[i]} << 16 | dfa.start_class[i]);
   fill_farthest(dfa);
-  fill_words(dfa);
+  dfa.words = count_words(dfa, 0);
   fill_runs(dfa);
   return dfa;
 }

@@ -19,6 +19,19 @@ constexpr std::array<std::string_view, 3> words = {"null", "true", "false"};
 bool is_blank(Symbol symbol) { return symbol == ' ' || symbol == '\n' || symbol == '\t'; }
 bool is_digit(Symbol symbol) { return symbol >= '0' && symbol <= '9'; }
 
+constexpr CodePointRange any_rest{0, text_end};  // any character, or the end
+
+// Whether `name` begins with `written` and then a character of `next`.
+bool begins_with(std::string_view name, std::string_view written, CodePointRange next) {
+  if (!name.starts_with(written)) return false;
+  if (next == any_rest) return true;
+  const std::string_view rest = name.substr(written.size());
+  const size_t length = utf8_length(rest);
+  if (length == 0) return false;
+  const char32_t character = utf8_decode(rest, length);
+  return character >= next.first && character <= next.last;
+}
+
 uint8_t claim_count(uint32_t counts, uint32_t index) { return static_cast<uint8_t>(counts >> (8 * index)); }
 
 }  // namespace
@@ -41,6 +54,7 @@ void Machine::release(const Mark& mark) {
   threads_.resize(mark.threads);
   seen_.resize(mark.seen);
   text_.resize(mark.text);
+  if (!claims_.empty()) std::erase_if(claims_, [&](const auto& entry) { return entry.first >= mark.threads; });
 }
 
 size_t Machine::bytes_used() const {
@@ -273,7 +287,8 @@ bool Machine::feed(const Frame& frame, char32_t character, Thread& thread) const
     if (object.key_dfa != none && thread.c != 0) {
       thread.c = program_->dfas[object.key_dfa].step(thread.c, character);
       const bool decides = object.some == 0 && program_->dfas[object.key_dfa].endless;
-      if (thread.c != 0 && !decides && !others_alive(parent, thread, std::string(text(frame)) + utf8)) thread.c = 0;
+      if (thread.c != 0 && !decides && !others_alive(parent, thread, std::string(text(frame)) + utf8, any_rest))
+        thread.c = 0;
     }
     return key_alive(parent, thread);
   }
@@ -303,7 +318,10 @@ bool Machine::can_become(const Frame& frame, const StringLexer::Possible& possib
     const ObjectProgram& object = program_->objects[thread.rule];
     if (thread.c != 0) {
       if (object.key_dfa == none) return true;
-      if (others_lead_on(frame, thread, possible.near) || others_lead_on(frame, thread, possible.far)) return true;
+      const Frame& parent = frames_[frame.parent];
+      if (others_alive(parent, thread, text(frame), possible.near) ||
+          others_alive(parent, thread, text(frame), possible.far))
+        return true;
     }
     const Frame& parent = frames_[frame.parent];
     for (uint32_t i = thread.a; i < thread.b; ++i)
@@ -584,124 +602,121 @@ bool Machine::any_key(const Frame& object, const Thread& thread) const {
     const Thread key{thread.rule, static_cast<uint32_t>(&thread - threads(object).data()), 0,
                      static_cast<uint32_t>(program.names.size()),
                      program.key_dfa == none ? 1 : program_->dfas[program.key_dfa].start};
-    if (others_alive(object, key, "")) return true;
+    if (others_alive(object, key, "", any_rest)) return true;
   }
   return std::ranges::any_of(program.names, [&](const NameProgram& name) { return may_come(object, thread, name); });
 }
 
 bool Machine::may_come(const Frame& object, const Thread& thread, const NameProgram& name) const {
   return !name.choices.empty() && !seen(object, name.hash) &&
-         (name.required || room_for_optional(object, thread, name.hash)) &&
-         may_claim(object, thread, name.choices, name.hash, name.required);
+         (name.required || (room_for_optional(object, thread, name.hash) && may_claim(object, thread, name)));
 }
 
-// The fewest further names that claim what is still to be claimed after `name` has come (0: none of the list, or no
-// name) with these claims. `thread` of the object, as it was before.
-uint64_t Machine::claims_short(const Frame& object, const Thread& thread, uint64_t name, uint32_t claims) const {
+// Whether all that is to be claimed can be, with this name that is not required. A required one, and one for which
+// there is room besides, takes the choice that it has in the way that keeps the object alive.
+bool Machine::may_claim(const Frame& object, const Thread& thread, const NameProgram& name) const {
+  const ObjectProgram& program = program_->objects[thread.rule];
+  if (program.some == 0) return true;
+  const Claims& claims = claims_of(object, thread);
+  return claims.spare || claims.names[static_cast<size_t>(&name - program.names.data())];
+}
+
+// The fewest further names that claim what is still to be claimed once `used` has come and these are the claims.
+// `thread` of the object, as it was before.
+uint64_t Machine::claims_short(const Frame& object, const Thread& thread, const Name& used, uint32_t claims) const {
+  const ObjectProgram& program = program_->objects[thread.rule];
   return names_to_claim(
-      program_->objects[thread.rule], claims,
-      [&](const NameProgram& one) { return one.hash == name || seen(object, one.hash); },
+      program, claims, [&](const NameProgram& one) { return one.hash == used.hash || seen(object, one.hash); },
+      [&](size_t i) {
+        if (program.claiming_count.empty() || program.claiming_count[i] == no_limit) return no_limit;
+        const uint32_t outputs = program.claiming[i];
+        return program.claiming_count[i] - others_seen(object, program, "", any_rest, outputs) -
+               (used.hash == 0 && used.outputs == outputs ? 1 : 0);
+      },
       [](const Choice&) { return true; });
 }
 
-// Whether a name may come that claims nothing: there is room for one beside those that have to claim.
-bool Machine::spare(const Frame& object, const Thread& thread) const {
+// What the claims of an object's thread leave to its next name. Kept, since it takes long and is asked for every byte
+// of a name.
+const Machine::Claims& Machine::claims_of(const Frame& object, const Thread& thread) const {
+  static const Claims free;
   const ObjectProgram& program = program_->objects[thread.rule];
-  if (program.max == no_limit || (thread.c & program.some) == program.some) return true;
+  if (program.max == no_limit || (thread.c & program.some) == program.some) return free;
+  const auto index = static_cast<uint32_t>(&thread - threads_.data());
+  const auto [place, added] = claims_.try_emplace(index);
+  Claims& claims = place->second;
+  if (!added && claims.seen == object.seen && claims.length == object.length) return claims;
+  claims = {};
+  claims.seen = object.seen;
+  claims.length = object.length;
   const uint64_t room = program.max - std::min(program.max, uint64_t{object.length} + thread.a);
-  return claims_short(object, thread, 0, thread.c) < room;
-}
-
-// Whether `name` may come: with one of these choices, all that is to be claimed still can be. A required name, and one
-// for which there is room, takes the choice that it has in the way that keeps the object alive.
-bool Machine::may_claim(const Frame& object, const Thread& thread, const Choices& choices, uint64_t name,
-                        bool required) const {
-  if (required || spare(object, thread)) return true;
-  const ObjectProgram& program = program_->objects[thread.rule];
-  const uint64_t room = program.max - std::min(program.max, uint64_t{object.length} + thread.a);
-  return std::ranges::any_of(choices, [&](const Choice& choice) {
-    return claims_short(object, thread, name, thread.c | choice.claims) < room;
-  });
-}
-
-// Where no name is to spare: which of the object's `claiming` outputs other names may have, a bit each.
-uint64_t Machine::claiming_now(const Frame& object, const Thread& thread) const {
-  const ObjectProgram& program = program_->objects[thread.rule];
-  uint64_t result = 0;
-  for (size_t i = 0; i < program.claiming.size(); ++i)
-    if (may_claim(object, thread, program.other_choices[program.claiming[i]], 0, false)) result |= uint64_t{1} << i;
-  return result;
-}
-
-// How many names that begin with `written` and then a character of `next` the automaton of other names takes, but may
-// not come: they are in the list, or there already. `thread` of a key.
-uint64_t Machine::names_taken(const Frame& object, const Thread& thread, std::string_view written,
-                              CodePointRange next) const {
-  const ObjectProgram& program = program_->objects[thread.rule];
-  const Dfa& dfa = program_->dfas[program.key_dfa];
-  const auto begins = [&](std::string_view name) {
-    if (!name.starts_with(written)) return false;
-    if (next.first == 0 && next.last == code_point_max) return true;
-    const std::string_view rest = name.substr(written.size());
-    const size_t length = utf8_length(rest);
-    if (length == 0) return false;
-    const char32_t character = utf8_decode(rest, length);
-    return character >= next.first && character <= next.last;
+  claims.spare = claims_short(object, thread, {}, thread.c) < room;
+  if (claims.spare) return claims;
+  const auto may_come = [&](const Choices& choices, const Name& name) {
+    return std::ranges::any_of(choices, [&](const Choice& choice) {
+      return claims_short(object, thread, name, thread.c | choice.claims) < room;
+    });
   };
-  uint64_t taken = 0;
-  for (const NameProgram& name : program.names) taken += name.automatic && begins(name.text) ? 1 : 0;
+  for (const NameProgram& name : program.names)
+    claims.names.push_back(!name.required && !seen(object, name.hash) && may_come(name.choices, {name.hash, 0}));
+  if (program.others)
+    for (const uint32_t outputs : program.claiming)
+      claims.others.push_back(may_come(program.other_choices[outputs], {0, outputs}));
+  return claims;
+}
+
+// Names besides those in the list that are there already, begin with `written` and then a character of `next`, and that
+// the object's automaton takes with these outputs (0: with any).
+uint64_t Machine::others_seen(const Frame& object, const ObjectProgram& program, std::string_view written,
+                              CodePointRange next, uint32_t outputs) const {
+  const Dfa& dfa = program_->dfas[program.key_dfa];
+  uint64_t count = 0;
   for (uint32_t i = object.seen; i != none; i = seen_[i].previous) {
     const std::string_view name(text_.data() + seen_[i].text, seen_[i].bytes);
-    if (!begins(name) || program.find_name(seen_[i].hash) != nullptr) continue;
-    uint32_t state = dfa.start;
-    for (size_t at = 0; at < name.size();) {
-      const size_t length = std::max<size_t>(1, utf8_length(name.substr(at)));
-      state = dfa.step(state, utf8_decode(name.substr(at), length));
-      at += length;
-    }
-    taken += dfa.accepts(state) ? 1 : 0;
+    if (!begins_with(name, written, next) || program.find_name(seen_[i].hash) != nullptr) continue;
+    const uint32_t found = dfa.outputs_of(name);
+    count += outputs == 0 ? found != 0 : found == outputs;
   }
-  return taken;
+  return count;
 }
 
-// `thread` of a key of which `written` has been read: whether a name that is not in the list may still come of it.
-bool Machine::others_alive(const Frame& object, const Thread& thread, std::string_view written) const {
-  const ObjectProgram& program = program_->objects[thread.rule];
-  const Thread& parent = threads(object)[thread.parent];
-  if (!spare(object, parent)) {
-    const uint64_t claiming = claiming_now(object, parent);
-    return (program.key_dfa == none ? claiming : claiming & program.claiming_from[thread.c]) != 0;
-  }
-  if (program.key_dfa == none) return true;
-  const Dfa& dfa = program_->dfas[program.key_dfa];
-  if (dfa.endless || dfa.words[thread.c] == unbounded) return true;
-  return dfa.words[thread.c] > names_taken(object, thread, written, {0, code_point_max});
+// … and those in the list, which may not come as others either.
+uint64_t Machine::names_taken(const Frame& object, const ObjectProgram& program, std::string_view written,
+                              CodePointRange next, uint32_t outputs) const {
+  const auto listed = std::ranges::count_if(program.names, [&](const NameProgram& name) {
+    return (outputs == 0 ? name.outputs != 0 : name.outputs == outputs) && begins_with(name.text, written, next);
+  });
+  return static_cast<uint64_t>(listed) + others_seen(object, program, written, next, outputs);
 }
 
-// … after one more character, out of `range`.
-bool Machine::others_lead_on(const Frame& key, const Thread& thread, CodePointRange range) const {
+// `thread` of a key of which `written` has been read: whether a name that is not in the list may still come of it, the
+// next character being one of `next`.
+bool Machine::others_alive(const Frame& object, const Thread& thread, std::string_view written,
+                           CodePointRange next) const {
+  if (next.first > next.last) return false;
   const ObjectProgram& program = program_->objects[thread.rule];
+  const Claims* claims = program.some == 0 ? nullptr : &claims_of(object, threads(object)[thread.parent]);
+  const bool claim = claims != nullptr && !claims->spare;
+  if (program.key_dfa == none) return !claim || std::ranges::find(claims->others, true) != claims->others.end();
   const Dfa& dfa = program_->dfas[program.key_dfa];
-  const Frame& object = frames_[key.parent];
-  const Thread& parent = threads(object)[thread.parent];
-  if (range.first > range.last) return false;
-  if (!spare(object, parent)) {
-    const uint64_t claiming = claiming_now(object, parent);
-    return dfa.any_next(thread.c, range,
-                        [&](uint32_t state) { return (claiming & program.claiming_from[state]) != 0; });
-  }
-  if (!dfa.leads_on(thread.c, range)) return false;
-  if (dfa.endless) return true;
-  const uint64_t words = dfa.words_through(thread.c, range);
-  return words >= unbounded || words > names_taken(object, thread, text(key), range);
+  const bool whole = next == any_rest;
+  const auto any = [&](std::span<const uint32_t> words, uint32_t outputs) {
+    const uint64_t texts = whole ? words[thread.c] : dfa.words_through(words, thread.c, next);
+    return texts >= unbounded || texts > names_taken(object, program, written, next, outputs);
+  };
+  if (!claim) return any(dfa.words, 0);
+  for (size_t i = 0; i < program.claiming.size(); ++i)
+    if (claims->others[i] && any({program.claiming_words.data() + i * dfa.states, dfa.states}, program.claiming[i]))
+      return true;
+  return false;
 }
 
 bool Machine::automaton_decides(const Frame& key, const Thread& thread) const {
   const ObjectProgram& program = program_->objects[thread.rule];
   const Frame& object = frames_[key.parent];
-  if (!spare(object, threads(object)[thread.parent])) return false;
-  if (program.key_dfa == none) return true;
-  return program_->dfas[program.key_dfa].endless || names_taken(object, thread, text(key), {0, code_point_max}) == 0;
+  if (program.some != 0 && !claims_of(object, threads(object)[thread.parent]).spare) return false;
+  if (program.key_dfa == none || program_->dfas[program.key_dfa].endless) return true;
+  return names_taken(object, program, text(key), any_rest, 0) == 0;
 }
 
 FrameIndex Machine::step_object(FrameIndex top, Symbol symbol) {
@@ -753,7 +768,7 @@ FrameIndex Machine::begin_key(FrameIndex top) {
     Thread thread{rule, i, 0, static_cast<uint32_t>(program.names.size()), 0};
     if (program.others && room_for_optional(object, parents[i], 0))
       thread.c = program.key_dfa == none ? 1 : program_->dfas[program.key_dfa].start;
-    if (thread.c != 0 && !others_alive(object, thread, "")) thread.c = 0;
+    if (thread.c != 0 && !others_alive(object, thread, "", any_rest)) thread.c = 0;
     if (key_alive(object, thread)) scratch_.push_back(thread);
   }
   Frame frame;
@@ -791,8 +806,8 @@ FrameIndex Machine::end_key(FrameIndex top, bool unknown) {
     if (!unknown && thread.a < thread.b && program.names[thread.a].text.size() == key.bytes)
       known = &program.names[thread.a];
     const Choices* choices = known != nullptr ? &known->choices : nullptr;
+    uint32_t outputs = 0;
     if (known == nullptr && thread.c != 0) {
-      uint32_t outputs = 0;
       if (program.key_dfa != none) {
         const Dfa& dfa = program_->dfas[program.key_dfa];
         outputs = unknown ? dfa.one_output : dfa.outputs[thread.c];
@@ -807,7 +822,8 @@ FrameIndex Machine::end_key(FrameIndex top, bool unknown) {
     for (const Choice& choice : *choices) {
       const uint32_t claims = parent.c | choice.claims;
       if ((claims & program.some) != program.some) {
-        const uint64_t more = claims_short(object, parent, known == nullptr ? 0 : known->hash, claims);
+        const Name used = known != nullptr ? Name{known->hash, 0} : Name{0, outputs};
+        const uint64_t more = claims_short(object, parent, used, claims);
         if (more == no_limit || taken + more > program.max) continue;
       }
       next.push_back({parent.rule, parent.parent, missing, choice.node, claims});

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "grammar/json_string.h"
@@ -144,13 +145,24 @@ class Machine {
   bool string_can_close(const Frame& frame, const Thread& thread) const;
   void add_item_ways(const Frame& frame, const Thread& thread, std::vector<Thread>& ways) const;
   bool key_alive(const Frame& object, const Thread& thread) const;
-  bool others_alive(const Frame& object, const Thread& thread, std::string_view written) const;
-  bool others_lead_on(const Frame& key, const Thread& thread, CodePointRange range) const;
-  uint64_t names_taken(const Frame& object, const Thread& thread, std::string_view written, CodePointRange next) const;
-  uint64_t claims_short(const Frame& object, const Thread& thread, uint64_t name, uint32_t claims) const;
-  bool spare(const Frame& object, const Thread& thread) const;
-  bool may_claim(const Frame& object, const Thread& thread, const Choices& choices, uint64_t name, bool required) const;
-  uint64_t claiming_now(const Frame& object, const Thread& thread) const;
+  bool others_alive(const Frame& object, const Thread& thread, std::string_view written, CodePointRange next) const;
+  uint64_t others_seen(const Frame& object, const ObjectProgram& program, std::string_view written, CodePointRange next,
+                       uint32_t outputs) const;
+  uint64_t names_taken(const Frame& object, const ObjectProgram& program, std::string_view written, CodePointRange next,
+                       uint32_t outputs) const;
+  struct Name {  // one in the list, or another one with these outputs
+    uint64_t hash = 0;
+    uint32_t outputs = none;
+  };
+  uint64_t claims_short(const Frame& object, const Thread& thread, const Name& used, uint32_t claims) const;
+  bool may_claim(const Frame& object, const Thread& thread, const NameProgram& name) const;
+  struct Claims {  // of an object's thread
+    uint32_t seen = none, length = 0;
+    bool spare = true;         // a name may come that claims nothing; if not:
+    std::vector<bool> names;   // … which of the list may come, those that are required aside
+    std::vector<bool> others;  // … with which of the `claiming` outputs another one may
+  };
+  const Claims& claims_of(const Frame& object, const Thread& thread) const;
   bool any_key(const Frame& object, const Thread& thread) const;
   bool room_for_optional(const Frame& object, const Thread& thread, uint64_t name) const;
   bool may_come(const Frame& object, const Thread& thread, const NameProgram& name) const;
@@ -165,6 +177,7 @@ class Machine {
   std::vector<Seen> seen_;
   std::string text_;
   std::vector<Thread> scratch_;
+  mutable std::unordered_map<uint32_t, Claims> claims_;  // by thread, as far as asked
 };
 
 }  // namespace lapidary::grammar

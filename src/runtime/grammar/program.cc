@@ -295,7 +295,8 @@ Result<void> ProgramBuilder::add_others(const ObjectRule& rule, ObjectProgram& p
   if (automaton) keys_.push_back({std::move(languages), object});
   if (program.some != 0)
     for (uint32_t outputs = 0; outputs < sets; ++outputs)
-      if (!program.other_choices[outputs].empty()) program.claiming.push_back(outputs);
+      if (std::ranges::any_of(program.other_choices[outputs], [](const Choice& one) { return one.claims != 0; }))
+        program.claiming.push_back(outputs);
   return {};
 }
 
@@ -435,7 +436,8 @@ bool ProgramBuilder::inhabited(const ObjectProgram& object) const {
   if (possible < object.min || object.required > object.max) return false;
   if (object.some == 0) return true;
   const uint64_t more = names_to_claim(
-      object, 0, [&](const NameProgram& name) { return hopeless[index_of(&name)]; },
+      object, 0, [&](const NameProgram& name) { return bool{hopeless[index_of(&name)]}; },
+      [&](size_t i) { return object.claiming_count.empty() ? no_limit : object.claiming_count[i]; },
       [&](const Choice& choice) { return bool{inhabited_[choice.node]}; });
   return more != no_limit && more <= object.max - object.required;
 }
@@ -510,28 +512,23 @@ void ProgramBuilder::describe_keys(ObjectProgram& object) const {
   object.others_count = 0;
   object.others = dfa.start != Dfa::dead;
   if (!object.others) return;
-  uint64_t listed = 0;
-  if (!dfa.endless)
-    for (NameProgram& name : object.names) {
-      uint32_t state = dfa.start;
-      for (size_t i = 0; i < name.text.size();) {
-        const std::string_view rest = std::string_view(name.text).substr(i);
-        const size_t length = std::max<size_t>(1, utf8_length(rest));
-        state = dfa.step(state, utf8_decode(rest, length));
-        i += length;
-      }
-      name.automatic = dfa.accepts(state);
-      listed += name.automatic ? 1 : 0;
-    }
-  object.others_count = dfa.words[dfa.start] == unbounded ? no_limit : dfa.words[dfa.start] - listed;
+  for (NameProgram& name : object.names) name.outputs = dfa.outputs_of(name.text);
+  const auto without_listed = [&](uint32_t words, const auto& is_one) -> uint64_t {
+    if (words == unbounded) return no_limit;
+    return words - static_cast<uint64_t>(std::ranges::count_if(object.names, is_one));
+  };
+  object.others_count = without_listed(dfa.words[dfa.start], [](const NameProgram& name) { return name.outputs != 0; });
   object.others = object.others_count > 0;
   if (object.some == 0) return;
-  const std::vector<uint32_t> endless = endless_outputs(dfa);
-  std::erase_if(object.claiming, [&](uint32_t outputs) {
-    return object.other_choices[outputs].empty() || !std::ranges::binary_search(endless, outputs);
-  });
-  if (object.claiming.size() > 64) object.claiming.resize(64);  // each a bit
-  if (object.max != no_limit) object.claiming_from = endless_outputs_by_state(dfa, object.claiming);
+  std::erase_if(object.claiming, [&](uint32_t outputs) { return object.other_choices[outputs].empty(); });
+  object.claiming_count.clear();
+  object.claiming_words.clear();
+  for (const uint32_t outputs : object.claiming) {
+    const std::vector<uint32_t> words = count_words(dfa, outputs);
+    object.claiming_count.push_back(
+        without_listed(words[dfa.start], [&](const NameProgram& name) { return name.outputs == outputs; }));
+    object.claiming_words.insert(object.claiming_words.end(), words.begin(), words.end());
+  }
 }
 
 // Takes away what has no value, until all that is left has one: what names there are is known of pruned objects alone.
@@ -631,7 +628,7 @@ size_t program_bytes(const Program& program) {
   }
   for (const ObjectProgram& object : program.objects) {
     sum += sizeof object + object.dependents.size() * sizeof(object.dependents[0]) +
-           object.claiming_from.size() * sizeof(uint64_t);
+           object.claiming_words.size() * sizeof(uint32_t);
     for (const NameProgram& name : object.names) sum += sizeof name + name.text.capacity() + of(name.choices);
     for (const Choices& choices : object.other_choices) sum += of(choices);
   }

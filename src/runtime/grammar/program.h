@@ -53,7 +53,7 @@ struct NameProgram {
   uint64_t hash = 0;
   Choices choices;  // empty: must not be there
   bool required = false;
-  bool automatic = false;  // the automaton of other names would take it too
+  uint32_t outputs = 0;  // of the automaton of other names, were it one of them
 };
 
 struct ObjectProgram {
@@ -65,11 +65,12 @@ struct ObjectProgram {
   uint32_t required = 0;
   std::vector<std::pair<uint64_t, uint64_t>> dependents;  // hashes of names
   uint32_t some = 0;                                      // bits that must have been claimed
-  // How many other names there are; no_limit: more than can be counted. Those outputs that infinitely many of them have
-  // and that can claim; where names are limited in number as well, a bit for each by the state of the DFA.
+  // How many other names there are; no_limit: more than can be counted. The outputs of those that can claim, how many
+  // names have them, and by state of the DFA, how many texts from there on: [claiming, states].
   uint64_t others_count = no_limit;
   std::vector<uint32_t> claiming;
-  std::vector<uint64_t> claiming_from;
+  std::vector<uint64_t> claiming_count;
+  std::vector<uint32_t> claiming_words;
 
   NameProgram* find_name(uint64_t hash) {
     const auto found = std::ranges::find(names, hash, &NameProgram::hash);

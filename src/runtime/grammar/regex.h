@@ -12,6 +12,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -141,9 +142,11 @@ struct Dfa {
   // Whether some character from first to last leads on to a living state, behind which the text may end after at most
   // `most` characters and after `least` or more.
   bool leads_on(uint32_t state, CodePointRange range, uint64_t most = ~uint64_t{0}, uint64_t least = 0) const;
-  // Texts that are accepted from `state` on and begin with a character from first to last.
-  uint64_t words_through(uint32_t state, CodePointRange range) const;
+  // Of the texts that `words_from` counts by state, those from `state` on that begin with a character from first to
+  // last.
+  uint64_t words_through(std::span<const uint32_t> words_from, uint32_t state, CodePointRange range) const;
   bool accepts(uint32_t state) const { return outputs[state] != 0; }
+  uint32_t outputs_of(std::string_view utf8) const;  // of a whole text; 0: it is not accepted
 };
 
 template <typename Good>
@@ -157,6 +160,9 @@ bool Dfa::any_next(uint32_t state, CodePointRange range, const Good& good) const
     if (good(next[state * classes + start_class[i]])) return true;
   return false;
 }
+
+// Texts from each state on that have these outputs; 0: that are accepted. unbounded: 2^32 - 1 or more.
+std::vector<uint32_t> count_words(const Dfa& dfa, uint32_t outputs);
 
 size_t dfa_bytes(const Dfa& dfa);
 
