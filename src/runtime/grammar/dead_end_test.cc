@@ -46,7 +46,7 @@ constexpr const char* narrow_schemas[] = {
     R"({"type": "object", "properties": {"ab": {"type": "null"}}, "propertyNames": {"pattern": "^a[b-d]$"}, "additionalProperties": {"type": "null"}})",
     R"({"type": "object", "maxProperties": 1, "not": {"additionalProperties": {"type": "string"}}})",
     R"({"type": "object", "maxProperties": 2, "required": ["a"], "not": {"properties": {"b": {"type": "null"}}}})",
-    R"({"type": "object", "not": {"propertyNames": {"not": {"const": "0"}}}})",
+    R"({"type": "object", "maxProperties": 1, "not": {"propertyNames": {"not": {"const": "0"}}}})",
     R"({"type": "object", "maxProperties": 2, "propertyNames": {"pattern": "^..$"}, "additionalProperties": {"type": "null"},
         "allOf": [{"not": {"propertyNames": {"not": {"pattern": "a"}}}}, {"not": {"propertyNames": {"not": {"pattern": "b"}}}},
                   {"not": {"propertyNames": {"not": {"pattern": "c"}}}}]})",
@@ -121,9 +121,9 @@ TEST_CASE("what has begun can be ended, where the ways are few") {
       const std::string text = random_text(grammar, dice, 100, ended);
       if (!ended) continue;
       ++finished;
-      const auto value = parse_json(text, "text");
+      const auto value = parse_json(with_long_numbers(text), "text");
       REQUIRE_MESSAGE(value.has_value(), text);
-      CHECK_MESSAGE(PlainValidator(parsed).judge(*value) != false, text << " by " << schema);
+      CHECK_MESSAGE(PlainValidator(parsed).judge(*value) != false, text << " by " << std::string(schema));
     }
     CHECK_MESSAGE(finished > 0, std::string(schema));
   }
