@@ -283,7 +283,8 @@ class PlainValidator {
   std::optional<bool> judge(const Json& value) {
     sure_ = true;
     steps_ = depth_ = 0;
-    const bool valid = check(root_, value);
+    blurred_ = false;
+    const bool valid = check(root_, value) || blurred_;
     return sure_ ? std::optional<bool>(valid) : std::nullopt;
   }
 
@@ -344,7 +345,11 @@ class PlainValidator {
     if (type == "array") return value.is_array();
     if (type == "object") return is_object(value);
     if (type == "number") return is_number(value);
-    if (type == "integer") return is_number(value) && is_integer(value);
+    if (type == "integer") {
+      const bool whole = is_number(value) && is_integer(value);
+      blurred_ |= rounded_ && whole && value.is_number_float();
+      return whole;
+    }
     return unsure();
   }
 
@@ -377,15 +382,18 @@ class PlainValidator {
     if (!is_number(value)) return true;
     const PlainNumber number = number_of(value);
     if (number.exponent > 400 || number.exponent < -400) return unsure();
-    const bool loose = rounded_ && value.is_number_float();
-    return bound(schema, "minimum", [&](const PlainNumber& limit) { return number.compare(limit) >= 0; }) &&
-           bound(schema, "maximum", [&](const PlainNumber& limit) { return number.compare(limit) <= 0; }) &&
-           bound(schema, "exclusiveMinimum",
-                 [&](const PlainNumber& limit) { return number.compare(limit) >= (loose ? 0 : 1); }) &&
-           bound(schema, "exclusiveMaximum",
-                 [&](const PlainNumber& limit) { return number.compare(limit) <= (loose ? 0 : -1); }) &&
+    const bool rounded = rounded_ && value.is_number_float();
+    const auto order = [&](const PlainNumber& limit) {
+      const int result = number.compare(limit);
+      blurred_ |= rounded && result == 0;
+      return result;
+    };
+    return bound(schema, "minimum", [&](const PlainNumber& limit) { return order(limit) >= 0; }) &&
+           bound(schema, "maximum", [&](const PlainNumber& limit) { return order(limit) <= 0; }) &&
+           bound(schema, "exclusiveMinimum", [&](const PlainNumber& limit) { return order(limit) > 0; }) &&
+           bound(schema, "exclusiveMaximum", [&](const PlainNumber& limit) { return order(limit) < 0; }) &&
            bound(schema, "multipleOf", [&](const PlainNumber& divisor) {
-             if (loose && std::abs(value.get<double>()) >= 1e15) return true;
+             blurred_ |= rounded && std::abs(value.get<double>()) >= 1e15;
              const auto fits = number.multiple_of(divisor);
              return fits ? *fits : unsure();
            });
@@ -504,7 +512,7 @@ class PlainValidator {
   }
 
   const Json& root_;
-  bool sure_ = true, rounded_ = false;
+  bool sure_ = true, rounded_ = false, blurred_ = false;
   uint64_t steps_ = 0, depth_ = 0;
 };
 
