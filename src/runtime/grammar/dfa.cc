@@ -239,13 +239,6 @@ void fill_runs(Dfa& dfa) {
     dfa.nearest_max = std::max(dfa.nearest_max, dfa.nearest[state]);
     dfa.endless &= dfa.farthest[state] == unbounded;
   }
-  bool same = true;
-  for (const uint32_t outputs : dfa.outputs) {
-    if (outputs == 0) continue;
-    same &= dfa.one_output == 0 || dfa.one_output == outputs;
-    dfa.one_output = outputs;
-  }
-  if (!same) dfa.one_output = 0;
 }
 
 }  // namespace
@@ -272,6 +265,29 @@ uint32_t Dfa::class_of(char32_t character) const {
 bool Dfa::leads_on(uint32_t state, CodePointRange range, uint64_t most, uint64_t least) const {
   return any_next(state, range,
                   [&](uint32_t to) { return to != dead && nearest[to] <= most && farthest[to] >= least; });
+}
+
+// Backwards from where texts end. A state changes at most twice: to an output, and to several.
+void find_sole_outputs(Dfa& dfa) {
+  constexpr uint32_t several = ~uint32_t{0};
+  std::vector<std::vector<uint32_t>> before(dfa.states);
+  for (uint32_t state = 1; state < dfa.states; ++state)
+    for (uint32_t c = 0; c < dfa.classes; ++c)
+      if (const uint32_t next = dfa.next[state * dfa.classes + c]; next != Dfa::dead)
+        if (before[next].empty() || before[next].back() != state) before[next].push_back(state);
+  dfa.sole_output = dfa.outputs;
+  std::vector<uint32_t> queue;
+  for (uint32_t state = 1; state < dfa.states; ++state)
+    if (dfa.outputs[state] != 0) queue.push_back(state);
+  for (size_t i = 0; i < queue.size(); ++i)
+    for (const uint32_t state : before[queue[i]]) {
+      uint32_t& sole = dfa.sole_output[state];
+      const uint32_t merged = sole == 0 || sole == dfa.sole_output[queue[i]] ? dfa.sole_output[queue[i]] : several;
+      if (merged == sole) continue;
+      sole = merged;
+      queue.push_back(state);
+    }
+  std::ranges::replace(dfa.sole_output, several, uint32_t{0});
 }
 
 uint32_t Dfa::outputs_of(std::string_view utf8) const {
@@ -374,11 +390,12 @@ Result<Dfa> build_dfa(RegexArena& arena, const std::vector<RegexId>& languages, 
   fill_farthest(dfa);
   dfa.words = count_words(dfa, 0);
   fill_runs(dfa);
+  find_sole_outputs(dfa);
   return dfa;
 }
 
 size_t dfa_bytes(const Dfa& dfa) {
-  const size_t per_state = sizeof(uint32_t) * (dfa.classes + 6) + 2 * sizeof(uint64_t) + 2;
+  const size_t per_state = sizeof(uint32_t) * (dfa.classes + 7) + 2 * sizeof(uint64_t) + 2;
   return sizeof dfa + dfa.states * per_state + dfa.starts.size() * (sizeof(char32_t) + sizeof(uint16_t));
 }
 

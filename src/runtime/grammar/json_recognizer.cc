@@ -21,7 +21,7 @@ bool JsonRecognizer::open_key(const Frame& key, const Thread& thread) const {
   if (thread.c == 0 || !machine_.automaton_decides(key, thread)) return false;
   const Program& program = machine_.program();
   const uint32_t dfa = program.objects[thread.rule].key_dfa;
-  return dfa == none || program.dfas[dfa].one_output != 0;
+  return dfa == none || program.dfas[dfa].sole_output[thread.c] != 0;
 }
 
 bool JsonRecognizer::absorbs(const Frame& frame, const Thread& thread, const SubtreeContent& content) const {

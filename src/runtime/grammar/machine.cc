@@ -436,13 +436,19 @@ bool advance(NumberPhase& phase, Symbol symbol) {
   return false;
 }
 
-// Exponents are kept within what every reader can take.
+// Numbers are kept within what every reader can take: of less than 300 in the exponent, and below 10^308.
 bool exponent_fits(std::string_view text) {
+  constexpr size_t power_max = 308;
   const size_t e = text.find_first_of("eE");
   if (e == std::string_view::npos) return true;
   std::string_view digits = text.substr(e + 1);
+  const bool small = digits.starts_with('-');
   if (!digits.empty() && (digits[0] == '+' || digits[0] == '-')) digits.remove_prefix(1);
-  return digits.size() < 3 || (digits.size() == 3 && digits[0] < '3');
+  if (digits.size() > 3 || (digits.size() == 3 && digits[0] >= '3')) return false;
+  size_t power = 0;
+  for (const char c : digits) power = power * 10 + static_cast<size_t>(c - '0');
+  const size_t whole = std::min(text.find('.'), e) - (text.starts_with('-') ? 1 : 0);
+  return small || whole + power <= power_max;
 }
 
 }  // namespace
@@ -810,7 +816,7 @@ FrameIndex Machine::end_key(FrameIndex top, bool unknown) {
     if (known == nullptr && thread.c != 0) {
       if (program.key_dfa != none) {
         const Dfa& dfa = program_->dfas[program.key_dfa];
-        outputs = unknown ? dfa.one_output : dfa.outputs[thread.c];
+        outputs = unknown ? dfa.sole_output[thread.c] : dfa.outputs[thread.c];
       }
       if (program.key_dfa == none || outputs != 0) choices = &program.other_choices[outputs];
     }

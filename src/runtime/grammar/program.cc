@@ -494,12 +494,23 @@ Result<void> ProgramBuilder::build_keys() {
       wanted.push_back(!choices.empty());
       key += choices.empty() ? '0' : '1';
     }
+    // Outputs that lead to the same are one.
+    std::vector<uint32_t> same;
+    for (const Choices& choices : object.other_choices) {
+      same.push_back(
+          static_cast<uint32_t>(std::ranges::find(object.other_choices, choices) - object.other_choices.begin()));
+      key += static_cast<char>(same.back());
+    }
     if (const auto found = known.find(key); found != known.end()) {
       object.key_dfa = found->second;
     } else {
       auto dfa = dfa_of(keys.languages, wanted);
       if (!dfa) return std::unexpected(std::move(dfa).error().in("patternProperties"));
       known[key] = object.key_dfa = *dfa;
+      Dfa& made = program_.dfas[*dfa];
+      for (uint32_t& outputs : made.outputs)
+        if (outputs != 0) outputs = same[outputs];
+      find_sole_outputs(made);
     }
     describe_keys(object);
   }

@@ -20,6 +20,7 @@ inline constexpr uint32_t none = std::numeric_limits<uint32_t>::max();
 // One way to take a value: as this node, which counts for these `contains` or `some` of its array or object.
 struct Choice {
   uint32_t node = 0, claims = 0;
+  bool operator==(const Choice&) const = default;
 };
 using Choices = std::vector<Choice>;
 

@@ -132,7 +132,7 @@ struct Dfa {
   uint32_t nearest_max = 0;               // of the living states
   bool endless = true;                    // no living state has a farthest one
   std::array<uint64_t, 2> fingerprint{};  // equal for equal automata, and hardly for others
-  uint32_t one_output = 0;                // what every accepting state puts out, if they all put out the same
+  std::vector<uint32_t> sole_output;      // by state: what every text from there on puts out, if it is the same; else 0
 
   uint32_t class_of(char32_t character) const;
   uint32_t step(uint32_t state, char32_t character) const { return next[state * classes + class_of(character)]; }
@@ -160,6 +160,9 @@ bool Dfa::any_next(uint32_t state, CodePointRange range, const Good& good) const
     if (good(next[state * classes + start_class[i]])) return true;
   return false;
 }
+
+// Works sole_output out anew, after outputs were changed.
+void find_sole_outputs(Dfa& dfa);
 
 // Texts from each state on that have these outputs; 0: that are accepted. unbounded: 2^32 - 1 or more.
 std::vector<uint32_t> count_words(const Dfa& dfa, uint32_t outputs);
