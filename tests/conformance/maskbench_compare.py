@@ -9,6 +9,7 @@ behind it. Times are those of masks alone (what a token's acceptance costs is no
 that succeed. Held back are the schemas whose name's SHA-256 begins with a byte below 32.
 """
 import argparse
+import ctypes
 import hashlib
 import json
 import lzma
@@ -57,7 +58,6 @@ class LlGuidance:
     def __init__(self, tokenizer):
         self.tokenizer = llguidance.LLTokenizer(tokenizer, slices=llguidance.LLTokenizer.json_slices())
         self.mask = bytearray((self.tokenizer.vocab_size + 31) // 32 * 4)
-        import ctypes
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.mask))
 
     def accepts(self, matcher, text, times):
@@ -111,7 +111,7 @@ def main():
     first, last = (int(part) if part else None for part in options.only.split(":"))
     items = items[first:last]
     other = LlGuidance(options.tokenizer)
-    tallies = {(who, part): Tally() for who in ("lapidary", "llguidance") for part in ("all", "held back")}
+    tallies = {(who, part): Tally() for who in ("lapidary", "llguidance") for part in ("all", "held back", "compiled by both")}
     both = {"lapidary right alone": 0, "llguidance right alone": []}
     for shard in range(options.shards):
         mine = items[shard::options.shards]
@@ -121,6 +121,10 @@ def main():
                 tallies[who, "all"].add(outcome)
                 if held_back(item["name"]):
                     tallies[who, "held back"].add(outcome)
+        for a, b in zip(*found.values(), strict=True):
+            if a["compiled"] and b["compiled"]:
+                tallies["lapidary", "compiled by both"].add(a)
+                tallies["llguidance", "compiled by both"].add(b)
         for item, a, b in zip(mine, found["lapidary"], found["llguidance"], strict=True):
             right = [o["compiled"] and o["false_accepts"] + o["false_refusals"] == 0 for o in (a, b)]
             both["lapidary right alone"] += right == [True, False]
