@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <string_view>
@@ -133,12 +134,13 @@ void GrammarBench::schema(std::string_view line) {
   const auto grammar = Grammar::from_schema(member(line, "schema"), "schema");
   const double ms = (monotonic_seconds() - begin) * 1e3;
   std::string outcome;
+  int64_t wrong_accepts = 0, wrong_refusals = 0;
+  const size_t masks_before = report_.mask_us.size();
   if (!grammar) {
     outcome = "not compiled: " + grammar.error().text();
   } else {
     ++report_.compiled;
     report_.compile_ms.push_back(ms);
-    int64_t wrong_accepts = 0, wrong_refusals = 0;
     for (const auto& [name, test] : parts_of(member(line, "tests"))) {
       const bool valid = member(test, "valid") == "true";
       const bool accepted = accepts(*grammar, spaced(member(test, "data")));
@@ -152,9 +154,18 @@ void GrammarBench::schema(std::string_view line) {
                   ? "right"
                   : fmt::format("{} false accepts, {} false refusals", wrong_accepts, wrong_refusals);
   }
-  if (!options_.details_file.empty())
-    details_ +=
-        dump(Json{{"name", std::string(member(line, "name"))}, {"outcome", outcome}, {"compile_ms", ms}}) + "\n";
+  if (options_.details_file.empty()) return;
+  Json masks = Json::array();
+  for (size_t i = masks_before; i < report_.mask_us.size(); ++i)
+    masks.push_back(std::round(report_.mask_us[i] * 10) / 10);
+  details_ += dump(Json{{"name", std::string(member(line, "name"))},
+                        {"outcome", outcome},
+                        {"compiled", grammar.has_value()},
+                        {"false_accepts", wrong_accepts},
+                        {"false_refusals", wrong_refusals},
+                        {"compile_ms", ms},
+                        {"mask_us", std::move(masks)}}) +
+              "\n";
 }
 
 }  // namespace

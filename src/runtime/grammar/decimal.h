@@ -40,9 +40,10 @@ struct NumberRule {
   std::optional<std::vector<Decimal>> allowed;  // one of these
 
   bool accepts(const Decimal& value) const;
+  bool any() const;  // there is a number that it accepts, and a spelling of at most number_bytes_max
   // Whether a spelling of an accepted number may begin with `prefix`: an optional sign, digits, a point, more digits,
-  // and, where exponents are written (see `free`), an exponent. Never false where there is one; where the rule's
-  // numbers are too long to compute with, true though there may be none.
+  // and, where exponents are written (see `free`), an exponent. Spellings have at most number_bytes_max bytes, and
+  // where there are divisors few enough digits to compute with; among these it is exact.
   bool may_begin(std::string_view prefix) const;
   // Bounds nothing but the sign, so that exponents may be written. Where a number is bounded they are not: a value too
   // large would have to be rescued by e-5.

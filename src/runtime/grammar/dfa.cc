@@ -5,12 +5,14 @@
 #include <map>
 #include <utility>
 
+#include "base/utf8.h"
 #include "grammar/regex.h"
 
 namespace lapidary::grammar {
 namespace {
 
 constexpr char32_t ascii_end = 0x80;
+constexpr char32_t surrogate_first = 0xD800, surrogate_last = 0xDFFF;
 
 constexpr std::array<CodePointRange, 9> odd_ranges = {{{0xA0, 0xA0},
                                                        {0x1680, 0x1680},
@@ -27,6 +29,7 @@ struct Classes {
   std::vector<char32_t> starts;    // of ranges, ascending, from 0
   std::vector<uint16_t> class_of;  // by range
   std::vector<char32_t> examples;  // by class
+  std::vector<bool> written;       // by class: has more than halves of UTF-16 pairs, which no text can have
 };
 
 Classes partition(const std::vector<CodePointSet>& sets) {
@@ -50,7 +53,9 @@ Classes partition(const std::vector<CodePointSet>& sets) {
   std::map<std::vector<uint32_t>, uint16_t> index;
   for (size_t i = 0; i < starts.size(); ++i) {
     const auto [place, added] = index.try_emplace(members[i], static_cast<uint16_t>(classes.examples.size()));
-    if (added) classes.examples.push_back(starts[i]);
+    if (added) classes.examples.push_back(starts[i]), classes.written.push_back(false);
+    const char32_t last = i + 1 < starts.size() ? starts[i + 1] - 1 : code_point_max;
+    if (starts[i] < surrogate_first || last > surrogate_last) classes.written[place->second] = true;
     classes.starts.push_back(starts[i]);
     classes.class_of.push_back(place->second);
   }
@@ -95,11 +100,12 @@ Result<Automaton> explore(RegexArena& arena, const std::vector<RegexId>& languag
   uint64_t steps = 0;
   for (uint32_t state = 0; state < automaton.states.size(); ++state) {
     std::vector<uint32_t> row;
-    for (const char32_t example : classes.examples) {
+    for (size_t c = 0; c < classes.examples.size(); ++c) {
       std::vector<RegexId> key;
       key.reserve(languages.size());
       const std::vector<RegexId> from = automaton.states[state];
-      for (const RegexId language : from) key.push_back(arena.derivative(language, example));
+      for (const RegexId language : from)
+        key.push_back(classes.written[c] ? arena.derivative(language, classes.examples[c]) : arena.empty());
       if (arena.work() > work_max || arena.effort() > automata_effort_max)
         return fail(ErrorKind::limit, "", "its automaton takes too long to make");
       row.push_back(state_of(std::move(key)));
@@ -148,6 +154,18 @@ void fill_farthest(Dfa& dfa) {
       if (--open[state] == 0) queue.push_back(state);
     }
   }
+}
+
+// Characters of each class, without halves of pairs.
+std::vector<uint64_t> class_widths(const Dfa& dfa) {
+  std::vector<uint64_t> width(dfa.classes);
+  for (char32_t c = 0; c < ascii_end; ++c) ++width[dfa.ascii_class[c]];
+  for (size_t i = 0; i < dfa.starts.size(); ++i) {
+    const char32_t first = dfa.starts[i], last = i + 1 < dfa.starts.size() ? dfa.starts[i + 1] - 1 : code_point_max;
+    const char32_t from = std::max(first, surrogate_first), to = std::min(last, surrogate_last);
+    width[dfa.start_class[i]] += last - first + 1 - (from <= to ? to - from + 1 : 0);
+  }
+  return width;
 }
 
 // Kinds of characters that a class holds.
@@ -221,13 +239,6 @@ void fill_runs(Dfa& dfa) {
     dfa.nearest_max = std::max(dfa.nearest_max, dfa.nearest[state]);
     dfa.endless &= dfa.farthest[state] == unbounded;
   }
-  bool same = true;
-  for (const uint32_t outputs : dfa.outputs) {
-    if (outputs == 0) continue;
-    same &= dfa.one_output == 0 || dfa.one_output == outputs;
-    dfa.one_output = outputs;
-  }
-  if (!same) dfa.one_output = 0;
 }
 
 }  // namespace
@@ -252,14 +263,90 @@ uint32_t Dfa::class_of(char32_t character) const {
 }
 
 bool Dfa::leads_on(uint32_t state, CodePointRange range, uint64_t most, uint64_t least) const {
-  const auto good = [&](uint32_t to) { return to != dead && nearest[to] <= most && farthest[to] >= least; };
-  for (char32_t c = range.first; c < ascii_end && c <= range.last; ++c)
-    if (good(step(state, c))) return true;
-  if (range.last < ascii_end || range.first > range.last) return false;
+  return any_next(state, range,
+                  [&](uint32_t to) { return to != dead && nearest[to] <= most && farthest[to] >= least; });
+}
+
+// Backwards from where texts end. A state changes at most twice: to an output, and to several.
+void find_sole_outputs(Dfa& dfa) {
+  constexpr uint32_t several = ~uint32_t{0};
+  std::vector<std::vector<uint32_t>> before(dfa.states);
+  for (uint32_t state = 1; state < dfa.states; ++state)
+    for (uint32_t c = 0; c < dfa.classes; ++c)
+      if (const uint32_t next = dfa.next[state * dfa.classes + c]; next != Dfa::dead)
+        if (before[next].empty() || before[next].back() != state) before[next].push_back(state);
+  dfa.sole_output = dfa.outputs;
+  std::vector<uint32_t> queue;
+  for (uint32_t state = 1; state < dfa.states; ++state)
+    if (dfa.outputs[state] != 0) queue.push_back(state);
+  for (size_t i = 0; i < queue.size(); ++i)
+    for (const uint32_t state : before[queue[i]]) {
+      uint32_t& sole = dfa.sole_output[state];
+      const uint32_t merged = sole == 0 || sole == dfa.sole_output[queue[i]] ? dfa.sole_output[queue[i]] : several;
+      if (merged == sole) continue;
+      sole = merged;
+      queue.push_back(state);
+    }
+  std::ranges::replace(dfa.sole_output, several, uint32_t{0});
+}
+
+uint32_t Dfa::outputs_of(std::string_view utf8) const {
+  uint32_t state = start;
+  for (size_t at = 0; at < utf8.size();) {
+    const size_t length = std::max<size_t>(1, utf8_length(utf8.substr(at)));
+    state = step(state, utf8_decode(utf8.substr(at), length));
+    at += length;
+  }
+  return outputs[state];
+}
+
+uint64_t Dfa::words_through(std::span<const uint32_t> words_from, uint32_t state, CodePointRange range) const {
+  uint64_t sum = 0;
+  for (char32_t c = range.first; c < ascii_end && c <= range.last; ++c) sum += words_from[step(state, c)];
+  if (range.last < ascii_end || range.first > range.last) return sum;
   const auto after = std::ranges::upper_bound(starts, std::max(range.first, ascii_end));
-  for (auto i = static_cast<size_t>(after - starts.begin()) - 1; i < starts.size() && starts[i] <= range.last; ++i)
-    if (good(next[state * classes + start_class[i]])) return true;
-  return false;
+  for (auto i = static_cast<size_t>(after - starts.begin()) - 1; i < starts.size() && starts[i] <= range.last; ++i) {
+    const char32_t end = i + 1 < starts.size() ? starts[i + 1] - 1 : code_point_max;
+    const char32_t last = std::min(range.last, end);
+    sum += uint64_t{last - std::max(range.first, starts[i]) + 1} * words_from[next[state * classes + start_class[i]]];
+  }
+  return sum;
+}
+
+// Backwards from where the texts end, each state behind all that follow it; what is never reached so lies before a
+// loop.
+std::vector<uint32_t> count_words(const Dfa& dfa, uint32_t outputs) {
+  const auto ends = [&](uint32_t state) { return outputs == 0 ? dfa.accepts(state) : dfa.outputs[state] == outputs; };
+  std::vector<std::vector<uint32_t>> before(dfa.states);
+  for (uint32_t state = 1; state < dfa.states; ++state)
+    for (uint32_t c = 0; c < dfa.classes; ++c)
+      if (const uint32_t next = dfa.next[state * dfa.classes + c]; next != Dfa::dead) before[next].push_back(state);
+  std::vector<bool> leads(dfa.states);
+  std::vector<uint32_t> queue;
+  for (uint32_t state = 1; state < dfa.states; ++state)
+    if (ends(state)) leads[state] = true, queue.push_back(state);
+  for (size_t i = 0; i < queue.size(); ++i)
+    for (const uint32_t state : before[queue[i]])
+      if (!leads[state]) leads[state] = true, queue.push_back(state);
+  std::vector<uint32_t> open(dfa.states), words(dfa.states);
+  queue.clear();
+  for (uint32_t state = 1; state < dfa.states; ++state) {
+    if (!leads[state]) continue;
+    words[state] = unbounded;
+    for (uint32_t c = 0; c < dfa.classes; ++c) open[state] += leads[dfa.next[state * dfa.classes + c]] ? 1 : 0;
+    if (open[state] == 0) queue.push_back(state);
+  }
+  const std::vector<uint64_t> width = class_widths(dfa);
+  for (size_t i = 0; i < queue.size(); ++i) {
+    const uint32_t state = queue[i];
+    uint64_t sum = ends(state) ? 1 : 0;
+    for (uint32_t c = 0; c < dfa.classes && sum < unbounded; ++c)
+      sum += width[c] * words[dfa.next[state * dfa.classes + c]];
+    words[state] = static_cast<uint32_t>(std::min<uint64_t>(sum, unbounded));
+    for (const uint32_t from : before[state])
+      if (leads[from] && --open[from] == 0) queue.push_back(from);
+  }
+  return words;
 }
 
 Result<Dfa> build_dfa(RegexArena& arena, const std::vector<RegexId>& languages, const WantedOutputs& wanted,
@@ -301,12 +388,14 @@ Result<Dfa> build_dfa(RegexArena& arena, const std::vector<RegexId>& languages, 
   for (const uint16_t c : dfa.ascii_class) mix(c);
   for (size_t i = 0; i < dfa.starts.size(); ++i) mix(uint64_t{dfa.starts[i]} << 16 | dfa.start_class[i]);
   fill_farthest(dfa);
+  dfa.words = count_words(dfa, 0);
   fill_runs(dfa);
+  find_sole_outputs(dfa);
   return dfa;
 }
 
 size_t dfa_bytes(const Dfa& dfa) {
-  const size_t per_state = sizeof(uint32_t) * (dfa.classes + 5) + 2 * sizeof(uint64_t) + 2;
+  const size_t per_state = sizeof(uint32_t) * (dfa.classes + 7) + 2 * sizeof(uint64_t) + 2;
   return sizeof dfa + dfa.states * per_state + dfa.starts.size() * (sizeof(char32_t) + sizeof(uint16_t));
 }
 

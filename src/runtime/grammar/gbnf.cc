@@ -399,10 +399,40 @@ class NetworkBuilder {
     for (RuleNetwork::Node& node : network_.nodes)
       if (node.kind == Kind::call) node.argument = begins[node.argument];
     network_.root = begins[0];
+    if (!drop_endless()) return fail(ErrorKind::unsupported, "grammar", "no text can satisfy it");
     return std::move(network_);
   }
 
  private:
+  // Takes the ways out of forks from which no rule ever ends; false: nothing else is left.
+  bool drop_endless() {
+    std::vector<RuleNetwork::Node>& nodes = network_.nodes;
+    std::vector<std::vector<uint32_t>> users(nodes.size());
+    std::vector<uint32_t> queue;
+    std::vector<bool> ends(nodes.size());
+    for (uint32_t i = 0; i < nodes.size(); ++i) {
+      if (nodes[i].kind == Kind::end) ends[i] = true, queue.push_back(i);
+      if (nodes[i].kind != Kind::end) users[nodes[i].next].push_back(i);
+      if (nodes[i].kind == Kind::call || nodes[i].kind == Kind::fork) users[nodes[i].argument].push_back(i);
+    }
+    const auto now_ends = [&](const RuleNetwork::Node& node) {
+      if (node.kind == Kind::fork) return ends[node.next] || ends[node.argument];
+      if (node.kind == Kind::call) return ends[node.next] && ends[node.argument];
+      return ends[node.next] && std::ranges::any_of(network_.sets[node.argument], [](const CodePointRange& range) {
+               return range.first < 0xD800 || range.last > 0xDFFF;  // more than halves of UTF-16 pairs
+             });
+    };
+    for (size_t at = 0; at < queue.size(); ++at)
+      for (const uint32_t user : users[queue[at]])
+        if (!ends[user] && now_ends(nodes[user])) ends[user] = true, queue.push_back(user);
+    for (RuleNetwork::Node& node : nodes) {
+      if (node.kind != Kind::fork) continue;
+      if (!ends[node.next]) node.next = node.argument;
+      if (!ends[node.argument]) node.argument = node.next;
+    }
+    return ends[network_.root];
+  }
+
   uint32_t add(Kind kind, uint32_t argument, uint32_t next) {
     if (network_.nodes.size() < nodes_max) network_.nodes.push_back({kind, argument, next});
     return static_cast<uint32_t>(network_.nodes.size() - 1);

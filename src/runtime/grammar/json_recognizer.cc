@@ -17,18 +17,18 @@ uint64_t JsonRecognizer::characters_left(const Frame& frame, const Thread& threa
 }
 
 // Whether all names of a kind lead to the same: those that no list has.
-bool JsonRecognizer::open_key(const Thread& thread) const {
-  if (thread.c == 0) return false;
+bool JsonRecognizer::open_key(const Frame& key, const Thread& thread) const {
+  if (thread.c == 0 || !machine_.automaton_decides(key, thread)) return false;
   const Program& program = machine_.program();
   const uint32_t dfa = program.objects[thread.rule].key_dfa;
-  return dfa == none || program.dfas[dfa].one_output != 0;
+  return dfa == none || program.dfas[dfa].sole_output[thread.c] != 0;
 }
 
 bool JsonRecognizer::absorbs(const Frame& frame, const Thread& thread, const SubtreeContent& content) const {
   const Program& program = machine_.program();
   uint32_t dfa = none, state = 0;
   if (frame.kind == Kind::key) {
-    if (thread.c == 0) return false;
+    if (thread.c == 0 || !machine_.automaton_decides(frame, thread)) return false;
     dfa = program.objects[thread.rule].key_dfa;
     state = thread.c;
   } else {
@@ -218,10 +218,11 @@ void JsonRecognizer::add_tokens(State state, const TokenTrie& trie, std::span<ui
   for (const Thread& thread : std::vector<Thread>(all.begin(), all.end())) {
     if (frame.kind == Kind::key) {
       const uint32_t dfa = machine_.program().objects[thread.rule].key_dfa;
-      if (open_key(thread)) keys[{dfa, thread.c}].push_back(thread);
+      const bool open = open_key(frame, thread);
+      if (open) keys[{dfa, thread.c}].push_back(thread);
       // An automaton says nothing of the beginnings of the names in the list.
-      if (!open_key(thread) || (thread.a < thread.b && dfa != none))
-        others.push_back({thread.rule, thread.parent, thread.a, thread.b, open_key(thread) ? 0 : thread.c});
+      if (!open || (thread.a < thread.b && dfa != none))
+        others.push_back({thread.rule, thread.parent, thread.a, thread.b, open ? 0 : thread.c});
       continue;
     }
     const StringProgram& string = machine_.program().strings[thread.rule];

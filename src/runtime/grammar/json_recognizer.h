@@ -32,7 +32,7 @@ class JsonRecognizer : public Recognizer {
 
  private:
   bool absorbs(const Frame& frame, const Thread& thread, const SubtreeContent& content) const;
-  bool open_key(const Thread& thread) const;
+  bool open_key(const Frame& key, const Thread& thread) const;
   std::shared_ptr<const StringMask> cached(const Frame& frame, const Thread& thread, const TokenTrie& trie);
   void walk_all(State state, const TokenTrie& trie, uint32_t node, std::span<uint64_t> bits);
   void add_plain_string(State state, const std::vector<Thread>& threads, const TokenTrie& trie,

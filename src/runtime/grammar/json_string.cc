@@ -125,8 +125,11 @@ StringLexer::Possible StringLexer::possible() const {
     case Mode::hex: {
       const int shift = 4 * left_;
       const char32_t first = value_ << shift, last = ((value_ + 1) << shift) - 1;
-      if (last < 0xD800 || first > 0xDBFF) return {{first, last}, nothing};
-      return {{first, last}, supplement(first < 0xD800 ? 0xD800 : first, last > 0xDBFF ? 0xDBFF : last)};
+      if (last < 0xD800 || first > 0xDFFF) return {{first, last}, nothing};
+      // A half of a pair is no character.
+      if (last > 0xDFFF) return {{first, 0xD7FF}, {0xE000, code_point_max}};
+      return {first < 0xD800 ? CodePointRange{first, 0xD7FF} : nothing,
+              supplement(first < 0xD800 ? 0xD800 : first, last > 0xDBFF ? 0xDBFF : last)};
     }
     case Mode::pair_escape:
     case Mode::pair_u:

@@ -296,7 +296,10 @@ std::optional<ObjectRule> LanguageBuilder::meet(const ObjectRule& a, const Objec
   append(result.some, b.some);
   if (result.min > result.max || result.required.size() > result.max) return std::nullopt;
   for (const std::string& name : result.required)
-    if (surely_empty(lookup(result, name))) return std::nullopt;
+    if (surely_empty(lookup(result, name))) {
+      if (hopeless_name_.empty()) hopeless_name_ = name;
+      return std::nullopt;
+    }
   return result;
 }
 

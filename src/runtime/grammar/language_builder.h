@@ -38,6 +38,8 @@ class LanguageBuilder {
   Demand lookup(const ObjectRule& rule, const std::string& name);
   bool matches(const StringRule& rule, const std::string& text);
   std::string place(Demand demand) const;
+  // A name that some rule requires and nothing satisfies, if there was one: why there may be no value at all.
+  const std::string& hopeless_name() const { return hopeless_name_; }
 
   Result<Language> intersect(const Language& a, const Language& b);
   Result<Language> complement(const Language& language);
@@ -87,6 +89,7 @@ class LanguageBuilder {
   std::unordered_map<Demand, std::shared_ptr<const Language>> expanded_;
   std::unordered_map<RegexId, bool> empty_regex_;
   JsonValue false_;
+  std::string hopeless_name_;
 };
 
 // The language of one schema by its keywords. Reads references and subschemas through `builder`.

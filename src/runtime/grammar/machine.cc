@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/utf8.h"
+#include "grammar/completion.h"
 
 namespace lapidary::grammar {
 namespace {
@@ -12,11 +13,24 @@ using Kind = Frame::Kind;
 using Phase = Frame::Phase;
 using NumberPhase = Frame::NumberPhase;
 
-constexpr size_t threads_max = 2'000;  // of one frame; more are given up, and the text with them
+constexpr size_t threads_max = 2'000;  // of one frame; ways beyond that are given up
 constexpr std::array<std::string_view, 3> words = {"null", "true", "false"};
 
 bool is_blank(Symbol symbol) { return symbol == ' ' || symbol == '\n' || symbol == '\t'; }
 bool is_digit(Symbol symbol) { return symbol >= '0' && symbol <= '9'; }
+
+constexpr CodePointRange any_rest{0, text_end};  // any character, or the end
+
+// Whether `name` begins with `written` and then a character of `next`.
+bool begins_with(std::string_view name, std::string_view written, CodePointRange next) {
+  if (!name.starts_with(written)) return false;
+  if (next == any_rest) return true;
+  const std::string_view rest = name.substr(written.size());
+  const size_t length = utf8_length(rest);
+  if (length == 0) return false;
+  const char32_t character = utf8_decode(rest, length);
+  return character >= next.first && character <= next.last;
+}
 
 uint8_t claim_count(uint32_t counts, uint32_t index) { return static_cast<uint8_t>(counts >> (8 * index)); }
 
@@ -40,6 +54,7 @@ void Machine::release(const Mark& mark) {
   threads_.resize(mark.threads);
   seen_.resize(mark.seen);
   text_.resize(mark.text);
+  if (!claims_.empty()) std::erase_if(claims_, [&](const auto& entry) { return entry.first >= mark.threads; });
 }
 
 size_t Machine::bytes_used() const {
@@ -61,10 +76,11 @@ FrameIndex Machine::push(Frame frame, std::vector<Thread>& threads) {
 }
 
 FrameIndex Machine::push_distinct(Frame frame, const std::vector<Thread>& threads) {
-  if (threads.empty() || threads.size() > threads_max) return dead_frame;
+  if (threads.empty()) return dead_frame;
+  const size_t count = std::min(threads.size(), threads_max);
   frame.threads = static_cast<uint32_t>(threads_.size());
-  frame.thread_count = static_cast<uint32_t>(threads.size());
-  threads_.insert(threads_.end(), threads.begin(), threads.end());
+  frame.thread_count = static_cast<uint32_t>(count);
+  threads_.insert(threads_.end(), threads.begin(), threads.begin() + static_cast<ptrdiff_t>(count));
   return push_same(frame);
 }
 
@@ -267,8 +283,14 @@ bool Machine::feed(const Frame& frame, char32_t character, Thread& thread) const
   if (frame.kind == Kind::key) {
     const ObjectProgram& object = program_->objects[thread.rule];
     narrow(object.names, [](const NameProgram& name) { return std::string_view(name.text); });
-    if (object.key_dfa != none && thread.c != 0) thread.c = program_->dfas[object.key_dfa].step(thread.c, character);
-    return key_alive(frames_[frame.parent], thread);
+    const Frame& parent = frames_[frame.parent];
+    if (object.key_dfa != none && thread.c != 0) {
+      thread.c = program_->dfas[object.key_dfa].step(thread.c, character);
+      const bool decides = object.some == 0 && program_->dfas[object.key_dfa].endless;
+      if (thread.c != 0 && !decides && !others_alive(parent, thread, std::string(text(frame)) + utf8, any_rest))
+        thread.c = 0;
+    }
+    return key_alive(parent, thread);
   }
   const StringProgram& string = program_->strings[thread.rule];
   if (!string.values.empty()) {
@@ -296,8 +318,10 @@ bool Machine::can_become(const Frame& frame, const StringLexer::Possible& possib
     const ObjectProgram& object = program_->objects[thread.rule];
     if (thread.c != 0) {
       if (object.key_dfa == none) return true;
-      const Dfa& dfa = program_->dfas[object.key_dfa];
-      if (dfa.leads_on(thread.c, possible.near) || dfa.leads_on(thread.c, possible.far)) return true;
+      const Frame& parent = frames_[frame.parent];
+      if (others_alive(parent, thread, text(frame), possible.near) ||
+          others_alive(parent, thread, text(frame), possible.far))
+        return true;
     }
     const Frame& parent = frames_[frame.parent];
     for (uint32_t i = thread.a; i < thread.b; ++i)
@@ -412,13 +436,19 @@ bool advance(NumberPhase& phase, Symbol symbol) {
   return false;
 }
 
-// Exponents are kept within what every reader can take.
+// Numbers are kept within what every reader can take: of less than 300 in the exponent, and below 10^308.
 bool exponent_fits(std::string_view text) {
+  constexpr size_t power_max = 308;
   const size_t e = text.find_first_of("eE");
   if (e == std::string_view::npos) return true;
   std::string_view digits = text.substr(e + 1);
+  const bool small = digits.starts_with('-');
   if (!digits.empty() && (digits[0] == '+' || digits[0] == '-')) digits.remove_prefix(1);
-  return digits.size() < 3 || (digits.size() == 3 && digits[0] < '3');
+  if (digits.size() > 3 || (digits.size() == 3 && digits[0] >= '3')) return false;
+  size_t power = 0;
+  for (const char c : digits) power = power * 10 + static_cast<size_t>(c - '0');
+  const size_t whole = std::min(text.find('.'), e) - (text.starts_with('-') ? 1 : 0);
+  return small || whole + power <= power_max;
 }
 
 }  // namespace
@@ -498,21 +528,6 @@ FrameIndex Machine::step_array(FrameIndex top, Symbol symbol) {
   return push(next, kept);
 }
 
-namespace {
-
-// How many of the items from `index` on may count for a `contains`.
-uint64_t claims_left(const ArrayProgram& array, uint64_t index, uint32_t contains) {
-  const auto can = [&](const Choices& choices) {
-    return std::ranges::any_of(choices, [&](const Choice& choice) { return (choice.claims >> contains & 1) != 0; });
-  };
-  uint64_t left = 0;
-  for (; index < array.prefix.size() && index < array.max; ++index) left += can(array.prefix[index]) ? 1 : 0;
-  if (index >= array.max || !can(array.rest)) return left;
-  return array.max == no_limit ? no_limit : left + array.max - index;
-}
-
-}  // namespace
-
 // Every thread in every way in which the item may count.
 void Machine::add_item_ways(const Frame& frame, const Thread& thread, std::vector<Thread>& ways) const {
   const ArrayProgram& array = program_->arrays[thread.rule];
@@ -521,16 +536,9 @@ void Machine::add_item_ways(const Frame& frame, const Thread& thread, std::vecto
     Thread way = thread;
     way.b = choice.node;
     bool possible = true;
-    for (uint32_t i = 0; i < array.contains.size(); ++i) {
-      const Contains& contains = array.contains[i];
-      uint64_t count = claim_count(way.a, i);
-      if ((choice.claims >> i & 1) != 0 && count < 255) {
-        ++count;
-        way.a += uint32_t{1} << (8 * i);
-      }
-      possible &= count <= contains.max &&
-                  (count >= contains.min || contains.min - count <= claims_left(array, frame.length + 1, i));
-    }
+    for (uint32_t i = 0; i < array.contains.size(); ++i)
+      if ((choice.claims >> i & 1) != 0 && claim_count(way.a, i) < 255) way.a += uint32_t{1} << (8 * i);
+    if (!array.contains.empty()) possible = may_complete(array, uint64_t{frame.length} + 1, way.a);
     if (possible) ways.push_back(way);
   }
 }
@@ -587,7 +595,7 @@ bool Machine::room_for_optional(const Frame& object, const Thread& thread, uint6
 
 // `thread` of a key: whether some name that begins with what is written may still come.
 bool Machine::key_alive(const Frame& object, const Thread& thread) const {
-  if (thread.c != 0) return true;
+  if (thread.c != 0) return true;  // others_alive
   const Thread& parent = threads(object)[thread.parent];
   const ObjectProgram& program = program_->objects[thread.rule];
   return std::any_of(program.names.begin() + thread.a, program.names.begin() + thread.b,
@@ -596,13 +604,125 @@ bool Machine::key_alive(const Frame& object, const Thread& thread) const {
 
 bool Machine::any_key(const Frame& object, const Thread& thread) const {
   const ObjectProgram& program = program_->objects[thread.rule];
-  if (program.others && room_for_optional(object, thread, 0)) return true;
+  if (program.others && room_for_optional(object, thread, 0)) {
+    const Thread key{thread.rule, static_cast<uint32_t>(&thread - threads(object).data()), 0,
+                     static_cast<uint32_t>(program.names.size()),
+                     program.key_dfa == none ? 1 : program_->dfas[program.key_dfa].start};
+    if (others_alive(object, key, "", any_rest)) return true;
+  }
   return std::ranges::any_of(program.names, [&](const NameProgram& name) { return may_come(object, thread, name); });
 }
 
 bool Machine::may_come(const Frame& object, const Thread& thread, const NameProgram& name) const {
   return !name.choices.empty() && !seen(object, name.hash) &&
-         (name.required || room_for_optional(object, thread, name.hash));
+         (name.required || (room_for_optional(object, thread, name.hash) && may_claim(object, thread, name)));
+}
+
+// Whether all that is to be claimed can be, with this name that is not required. A required one, and one for which
+// there is room besides, takes the choice that it has in the way that keeps the object alive.
+bool Machine::may_claim(const Frame& object, const Thread& thread, const NameProgram& name) const {
+  const ObjectProgram& program = program_->objects[thread.rule];
+  if (program.some == 0) return true;
+  const Claims& claims = claims_of(object, thread);
+  return claims.spare || claims.names[static_cast<size_t>(&name - program.names.data())];
+}
+
+// The fewest further names that claim what is still to be claimed once `used` has come and these are the claims.
+// `thread` of the object, as it was before.
+uint64_t Machine::claims_short(const Frame& object, const Thread& thread, const Name& used, uint32_t claims) const {
+  const ObjectProgram& program = program_->objects[thread.rule];
+  return names_to_claim(
+      program, claims, [&](const NameProgram& one) { return one.hash == used.hash || seen(object, one.hash); },
+      [&](size_t i) {
+        if (program.claiming_count.empty() || program.claiming_count[i] == no_limit) return no_limit;
+        const uint32_t outputs = program.claiming[i];
+        return program.claiming_count[i] - others_seen(object, program, "", any_rest, outputs) -
+               (used.hash == 0 && used.outputs == outputs ? 1 : 0);
+      },
+      [](const Choice&) { return true; });
+}
+
+// What the claims of an object's thread leave to its next name. Kept, since it takes long and is asked for every byte
+// of a name.
+const Machine::Claims& Machine::claims_of(const Frame& object, const Thread& thread) const {
+  static const Claims free;
+  const ObjectProgram& program = program_->objects[thread.rule];
+  if (program.max == no_limit || (thread.c & program.some) == program.some) return free;
+  const auto index = static_cast<uint32_t>(&thread - threads_.data());
+  const auto [place, added] = claims_.try_emplace(index);
+  Claims& claims = place->second;
+  if (!added && claims.seen == object.seen && claims.length == object.length) return claims;
+  claims = {};
+  claims.seen = object.seen;
+  claims.length = object.length;
+  const uint64_t room = program.max - std::min(program.max, uint64_t{object.length} + thread.a);
+  claims.spare = claims_short(object, thread, {}, thread.c) < room;
+  if (claims.spare) return claims;
+  const auto may_come = [&](const Choices& choices, const Name& name) {
+    return std::ranges::any_of(choices, [&](const Choice& choice) {
+      return claims_short(object, thread, name, thread.c | choice.claims) < room;
+    });
+  };
+  for (const NameProgram& name : program.names)
+    claims.names.push_back(!name.required && !seen(object, name.hash) && may_come(name.choices, {name.hash, 0}));
+  if (program.others)
+    for (const uint32_t outputs : program.claiming)
+      claims.others.push_back(may_come(program.other_choices[outputs], {0, outputs}));
+  return claims;
+}
+
+// Names besides those in the list that are there already, begin with `written` and then a character of `next`, and that
+// the object's automaton takes with these outputs (0: with any).
+uint64_t Machine::others_seen(const Frame& object, const ObjectProgram& program, std::string_view written,
+                              CodePointRange next, uint32_t outputs) const {
+  const Dfa& dfa = program_->dfas[program.key_dfa];
+  uint64_t count = 0;
+  for (uint32_t i = object.seen; i != none; i = seen_[i].previous) {
+    const std::string_view name(text_.data() + seen_[i].text, seen_[i].bytes);
+    if (!begins_with(name, written, next) || program.find_name(seen_[i].hash) != nullptr) continue;
+    const uint32_t found = dfa.outputs_of(name);
+    count += outputs == 0 ? found != 0 : found == outputs;
+  }
+  return count;
+}
+
+// … and those in the list, which may not come as others either.
+uint64_t Machine::names_taken(const Frame& object, const ObjectProgram& program, std::string_view written,
+                              CodePointRange next, uint32_t outputs) const {
+  const auto listed = std::ranges::count_if(program.names, [&](const NameProgram& name) {
+    return (outputs == 0 ? name.outputs != 0 : name.outputs == outputs) && begins_with(name.text, written, next);
+  });
+  return static_cast<uint64_t>(listed) + others_seen(object, program, written, next, outputs);
+}
+
+// `thread` of a key of which `written` has been read: whether a name that is not in the list may still come of it, the
+// next character being one of `next`.
+bool Machine::others_alive(const Frame& object, const Thread& thread, std::string_view written,
+                           CodePointRange next) const {
+  if (next.first > next.last) return false;
+  const ObjectProgram& program = program_->objects[thread.rule];
+  const Claims* claims = program.some == 0 ? nullptr : &claims_of(object, threads(object)[thread.parent]);
+  const bool claim = claims != nullptr && !claims->spare;
+  if (program.key_dfa == none) return !claim || std::ranges::find(claims->others, true) != claims->others.end();
+  const Dfa& dfa = program_->dfas[program.key_dfa];
+  const bool whole = next == any_rest;
+  const auto any = [&](std::span<const uint32_t> words, uint32_t outputs) {
+    const uint64_t texts = whole ? words[thread.c] : dfa.words_through(words, thread.c, next);
+    return texts >= unbounded || texts > names_taken(object, program, written, next, outputs);
+  };
+  if (!claim) return any(dfa.words, 0);
+  for (size_t i = 0; i < program.claiming.size(); ++i)
+    if (claims->others[i] && any({program.claiming_words.data() + i * dfa.states, dfa.states}, program.claiming[i]))
+      return true;
+  return false;
+}
+
+bool Machine::automaton_decides(const Frame& key, const Thread& thread) const {
+  const ObjectProgram& program = program_->objects[thread.rule];
+  const Frame& object = frames_[key.parent];
+  if (program.some != 0 && !claims_of(object, threads(object)[thread.parent]).spare) return false;
+  if (program.key_dfa == none || program_->dfas[program.key_dfa].endless) return true;
+  return names_taken(object, program, text(key), any_rest, 0) == 0;
 }
 
 FrameIndex Machine::step_object(FrameIndex top, Symbol symbol) {
@@ -654,6 +774,7 @@ FrameIndex Machine::begin_key(FrameIndex top) {
     Thread thread{rule, i, 0, static_cast<uint32_t>(program.names.size()), 0};
     if (program.others && room_for_optional(object, parents[i], 0))
       thread.c = program.key_dfa == none ? 1 : program_->dfas[program.key_dfa].start;
+    if (thread.c != 0 && !others_alive(object, thread, "", any_rest)) thread.c = 0;
     if (key_alive(object, thread)) scratch_.push_back(thread);
   }
   Frame frame;
@@ -691,20 +812,28 @@ FrameIndex Machine::end_key(FrameIndex top, bool unknown) {
     if (!unknown && thread.a < thread.b && program.names[thread.a].text.size() == key.bytes)
       known = &program.names[thread.a];
     const Choices* choices = known != nullptr ? &known->choices : nullptr;
+    uint32_t outputs = 0;
     if (known == nullptr && thread.c != 0) {
-      uint32_t outputs = 0;
       if (program.key_dfa != none) {
         const Dfa& dfa = program_->dfas[program.key_dfa];
-        outputs = unknown ? dfa.one_output : dfa.outputs[thread.c];
+        outputs = unknown ? dfa.sole_output[thread.c] : dfa.outputs[thread.c];
       }
       if (program.key_dfa == none || outputs != 0) choices = &program.other_choices[outputs];
     }
     const bool required = known != nullptr && known->required;
     if (choices == nullptr) continue;
     if (!required && !room_for_optional(object, parent, known == nullptr ? 0 : known->hash)) continue;
-    for (const Choice& choice : *choices)
-      next.push_back(
-          {parent.rule, parent.parent, parent.a - (required ? 1 : 0), choice.node, parent.c | choice.claims});
+    const uint32_t missing = parent.a - (required ? 1 : 0);
+    const uint64_t taken = uint64_t{object.length} + 1 + missing;
+    for (const Choice& choice : *choices) {
+      const uint32_t claims = parent.c | choice.claims;
+      if ((claims & program.some) != program.some) {
+        const Name used = known != nullptr ? Name{known->hash, 0} : Name{0, outputs};
+        const uint64_t more = claims_short(object, parent, used, claims);
+        if (more == no_limit || taken + more > program.max) continue;
+      }
+      next.push_back({parent.rule, parent.parent, missing, choice.node, claims});
+    }
   }
   if (next.empty()) return dead_frame;
   Frame frame = object;

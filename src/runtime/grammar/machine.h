@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "grammar/json_string.h"
@@ -101,6 +102,9 @@ class Machine {
   // Names that are known to the key's threads, or that its object has already, and begin with what is written of it.
   std::vector<std::string> special_names(const Frame& key) const;
   bool names_open(const Thread& key_thread) const { return key_thread.c != 0; }
+  // Whether the automaton of other names alone says how this key may go on, with the names in the list: none of the
+  // names that are there already is in the way, and no value has to be claimed by it.
+  bool automaton_decides(const Frame& key, const Thread& thread) const;
 
  private:
   struct Seen {
@@ -141,6 +145,24 @@ class Machine {
   bool string_can_close(const Frame& frame, const Thread& thread) const;
   void add_item_ways(const Frame& frame, const Thread& thread, std::vector<Thread>& ways) const;
   bool key_alive(const Frame& object, const Thread& thread) const;
+  bool others_alive(const Frame& object, const Thread& thread, std::string_view written, CodePointRange next) const;
+  uint64_t others_seen(const Frame& object, const ObjectProgram& program, std::string_view written, CodePointRange next,
+                       uint32_t outputs) const;
+  uint64_t names_taken(const Frame& object, const ObjectProgram& program, std::string_view written, CodePointRange next,
+                       uint32_t outputs) const;
+  struct Name {  // one in the list, or another one with these outputs
+    uint64_t hash = 0;
+    uint32_t outputs = none;
+  };
+  uint64_t claims_short(const Frame& object, const Thread& thread, const Name& used, uint32_t claims) const;
+  bool may_claim(const Frame& object, const Thread& thread, const NameProgram& name) const;
+  struct Claims {  // of an object's thread
+    uint32_t seen = none, length = 0;
+    bool spare = true;         // a name may come that claims nothing; if not:
+    std::vector<bool> names;   // … which of the list may come, those that are required aside
+    std::vector<bool> others;  // … with which of the `claiming` outputs another one may
+  };
+  const Claims& claims_of(const Frame& object, const Thread& thread) const;
   bool any_key(const Frame& object, const Thread& thread) const;
   bool room_for_optional(const Frame& object, const Thread& thread, uint64_t name) const;
   bool may_come(const Frame& object, const Thread& thread, const NameProgram& name) const;
@@ -155,6 +177,7 @@ class Machine {
   std::vector<Seen> seen_;
   std::string text_;
   std::vector<Thread> scratch_;
+  mutable std::unordered_map<uint32_t, Claims> claims_;  // by thread, as far as asked
 };
 
 }  // namespace lapidary::grammar

@@ -9,7 +9,8 @@ namespace {
 
 using Wide = __int128;
 
-constexpr int64_t places_max = 12;         // behind the point, when computing with scaled integers
+constexpr int64_t places_max = 12;  // behind the point, when computing with scaled integers
+constexpr int64_t places_written_max = number_bytes_max;
 constexpr size_t stepped_digits_max = 22;  // before it, where there are divisors; so that scaled() bears both
 const Wide wide_max = static_cast<Wide>(1) << 120;
 
@@ -47,6 +48,15 @@ Wide greatest_divisor(Wide a, Wide b) {
   return a;
 }
 
+Decimal step_decimal(Wide value, int64_t places) {
+  std::string text;
+  for (Wide rest = value < 0 ? -value : value; rest > 0; rest /= 10)
+    text += static_cast<char>('0' + static_cast<int>(rest % 10));
+  std::ranges::reverse(text);
+  if (text.empty()) text = "0";
+  return Decimal::parse((value < 0 ? "-" : "") + text + "e-" + std::to_string(places)).value_or(Decimal{});
+}
+
 // What the numbers of a rule with divisors are multiples of, scaled; 0: too large to say, or there are no divisors.
 Wide common_step(const NumberRule& rule, int64_t places) {
   std::vector<Decimal> steps = rule.multiples;
@@ -66,13 +76,57 @@ Wide common_step(const NumberRule& rule, int64_t places) {
   return step;
 }
 
-// The numbers from first to last, which include the first and, if `closed`, the last.
+// The numbers from first to last, which include the first and, if `closed`, the last, with at most `places` digits
+// behind the point.
 struct Interval {
   Decimal first, last;
   bool closed = true;
+  int64_t places = 0;
 };
 
+Decimal with_sign(bool negative, std::string_view digits, int64_t exponent) {
+  std::string text = negative ? "-" : "";
+  text += digits;
+  text += "e" + std::to_string(exponent);
+  return Decimal::parse(text).value_or(Decimal{});
+}
+
+// digits + 1, one digit longer if it has to be.
+std::string incremented(std::string digits) {
+  size_t i = digits.size();
+  while (i > 0 && digits[i - 1] == '9') digits[--i] = '0';
+  if (i == 0) return "1" + digits;
+  ++digits[i - 1];
+  return digits;
+}
+
+// The multiples of 10^-places from low to high, towards which numbers are looked at one by one; both of one sign.
+bool any_on_grid(const NumberRule& rule, const Decimal& low, const Decimal& high, int64_t places) {
+  const bool negative = low.negative || high.negative;
+  const Decimal& near = negative ? high : low;  // zero
+  const Decimal& far = negative ? low : high;
+  const int64_t zeros = near.exponent + places;
+  std::string digits = near.digits;
+  if (zeros >= 0) {
+    digits.append(near.zero() ? 0 : static_cast<size_t>(zeros), '0');
+  } else {
+    const auto cut = static_cast<size_t>(-zeros);
+    digits = incremented(digits.size() > cut ? digits.substr(0, digits.size() - cut) : "0");
+  }
+  if (digits.empty()) digits = "0";
+  // One is open, one may be whole, and those that are taken out.
+  const size_t tries = 4 + rule.excluded.size() + 64 * rule.not_multiples.size();
+  for (size_t i = 0; i < tries; ++i, digits = incremented(std::move(digits))) {
+    const Decimal value = with_sign(negative, digits, -places);
+    const int order = compare(value, far);
+    if (negative ? order < 0 : order > 0) return false;
+    if (rule.accepts(value)) return true;
+  }
+  return false;
+}
+
 bool any_dense(const NumberRule& rule, const Interval& interval) {
+  if (interval.places < 0) return false;
   Decimal low = interval.first, high = interval.last;
   bool low_open = false, high_open = !interval.closed;
   if (low.negative || high.negative) {  // written towards zero
@@ -90,54 +144,85 @@ bool any_dense(const NumberRule& rule, const Interval& interval) {
     if (order == 0) high_open |= rule.max_open;
   }
   const int order = compare(low, high);
-  if (order != 0) return order < 0;
-  return !low_open && !high_open && rule.accepts(low);
+  if (order > 0 || (order == 0 && (low_open || high_open))) return false;
+  const auto places_of = [](const Decimal& value) { return std::max<int64_t>(0, -value.exponent); };
+  constexpr size_t few = 20;
+  // Two digits more than both have, and there are a hundred between them.
+  if (order < 0 && std::max(places_of(low), places_of(high)) + 2 <= interval.places && rule.not_multiples.empty() &&
+      rule.excluded.size() < few)
+    return true;
+  // The interval's own open end is nothing that the rule excludes.
+  NumberRule within = rule;
+  if (low_open) within.min = low, within.min_open = true;
+  if (high_open) within.max = high, within.max_open = true;
+  return any_on_grid(within, low, high, interval.places);
 }
 
-int64_t places_of(const NumberRule& rule, const Interval& interval) {
+// Behind the point, so that divisors are whole numbers of them.
+int64_t places_of(const NumberRule& rule) {
   int64_t places = 0;
-  const auto look = [&](const Decimal& value) { places = std::max(places, value.zero() ? 0 : -value.exponent); };
-  look(interval.first);
-  look(interval.last);
-  if (rule.min) look(*rule.min);
-  if (rule.max) look(*rule.max);
-  for (const Decimal& value : rule.multiples) look(value);
+  for (const Decimal& value : rule.multiples) places = std::max(places, value.zero() ? 0 : -value.exponent);
   return places;
 }
 
-bool any_stepped(const NumberRule& rule, const Interval& interval) {
-  const int64_t places = places_of(rule, interval);
-  if (places > places_max) return any_dense(rule, interval);
-  const Wide step = common_step(rule, places);
-  const auto first = scaled(interval.first, places), last = scaled(interval.last, places);
-  if (step == 0 || !first || !last) return true;
-  Wide low = *first, high = *last - static_cast<Wide>(!interval.closed && *last > *first);
-  if (interval.last.negative || interval.first.negative) {
-    low = *last + static_cast<Wide>(!interval.closed && *last < *first);
-    high = *first;
+// bound · 10^places, rounded inwards: `direction` 1 for a lower bound, -1 for an upper one; nothing: further out than
+// can be computed with.
+std::optional<Wide> scaled_inwards(const Decimal& bound, int64_t places, bool open, int direction) {
+  const int64_t zeros = bound.exponent + places;
+  if (zeros >= 0 || bound.zero()) {
+    const auto value = scaled(bound, places);
+    if (!value) return std::nullopt;
+    return *value + (open ? direction : 0);
   }
+  const auto cut = static_cast<size_t>(-zeros);
+  Decimal kept = bound;
+  kept.digits = bound.digits.size() > cut ? bound.digits.substr(0, bound.digits.size() - cut) : "";
+  kept.exponent = -places;
+  const auto value = kept.digits.empty() ? std::optional<Wide>(0) : scaled(kept, places);
+  if (!value) return std::nullopt;
+  // What was cut off is not zero.
+  const bool away = bound.negative == (direction < 0);
+  return away ? *value + direction : *value;
+}
+
+bool any_whole(const NumberRule& rule, const Interval& interval) {
+  Interval whole = interval;
+  whole.places = 0;
+  return any_dense(rule, whole);
+}
+
+bool any_stepped(const NumberRule& rule, const Interval& interval) {
+  const int64_t places = places_of(rule);
+  const bool negative = interval.last.negative || interval.first.negative;  // written towards zero
+  const bool open = !interval.closed && interval.first != interval.last;
+  const auto first = scaled_inwards(interval.first, places, false, negative ? -1 : 1);
+  const auto last = scaled_inwards(interval.last, places, open, negative ? 1 : -1);
+  if (rule.multiples.empty() && (!first || !last)) return any_whole(rule, interval);
+  const Wide step = places > places_max ? 0 : common_step(rule, places);
+  if (step == 0 || !first || !last) return false;
+  // Of the multiples of a multiple of it, none is left.
+  for (const Decimal& divisor : rule.not_multiples) {
+    const auto other = scaled(divisor, places);
+    if (other && *other > 0 && step % *other == 0) return false;
+    if (!other && divisor.exponent < -places && step_decimal(step, places).multiple_of(divisor) != false) return false;
+  }
+  Wide low = negative ? *last : *first, high = negative ? *first : *last;
   if (rule.min) {
-    const auto min = scaled(*rule.min, places);
-    if (!min) return true;
-    low = std::max(low, *min + static_cast<Wide>(rule.min_open));
+    const auto min = scaled_inwards(*rule.min, places, rule.min_open, 1);
+    if (!min && !rule.min->negative) return false;
+    if (min) low = std::max(low, *min);
   }
   if (rule.max) {
-    const auto max = scaled(*rule.max, places);
-    if (!max) return true;
-    high = std::min(high, *max - static_cast<Wide>(rule.max_open));
+    const auto max = scaled_inwards(*rule.max, places, rule.max_open, -1);
+    if (!max && rule.max->negative) return false;
+    if (max) high = std::min(high, *max);
   }
   // A few steps on, if values are excluded.
   const size_t tries = 1 + rule.excluded.size() + 64 * rule.not_multiples.size();
   Wide value = -floor_divide(-low, step) * step;
   for (size_t i = 0; i < tries && value <= high; ++i, value += step) {
     if (rule.excluded.empty() && rule.not_multiples.empty()) return true;
-    std::string text;
-    for (Wide rest = value < 0 ? -value : value; rest > 0; rest /= 10)
-      text += static_cast<char>('0' + static_cast<int>(rest % 10));
-    std::ranges::reverse(text);
-    if (text.empty()) text = "0";
-    const auto decimal = Decimal::parse((value < 0 ? "-" : "") + text + "e-" + std::to_string(places));
-    if (decimal && rule.accepts(*decimal)) return true;
+    if (rule.accepts(step_decimal(value, places))) return true;
   }
   return value <= high && !rule.not_multiples.empty();
 }
@@ -149,25 +234,9 @@ bool any_in(const NumberRule& rule, const Interval& interval) {
       const int from = compare(value, interval.first), to = compare(value, interval.last);
       const bool inside = downward ? from <= 0 && (to > 0 || (to == 0 && interval.closed))
                                    : from >= 0 && (to < 0 || (to == 0 && interval.closed));
-      return inside && rule.accepts(value);
+      return inside && -value.exponent <= interval.places && rule.accepts(value);
     });
   return rule.integer || !rule.multiples.empty() ? any_stepped(rule, interval) : any_dense(rule, interval);
-}
-
-Decimal with_sign(bool negative, std::string_view digits, int64_t exponent) {
-  std::string text = negative ? "-" : "";
-  text += digits;
-  text += "e" + std::to_string(exponent);
-  return Decimal::parse(text).value_or(Decimal{});
-}
-
-// digits + 1, one digit longer if it has to be.
-std::string incremented(std::string digits) {
-  size_t i = digits.size();
-  while (i > 0 && digits[i - 1] == '9') digits[--i] = '0';
-  if (i == 0) return "1" + digits;
-  ++digits[i - 1];
-  return digits;
 }
 
 }  // namespace
@@ -198,8 +267,10 @@ bool NumberRule::plainly_empty() const {
   const bool signs_differ = min->negative != max->negative;
   if (!integer && multiples.empty()) return false;
   if (signs_differ)
-    return !accepts(Decimal{}) && !any_in(*this, {Decimal{}, *max, true}) && !any_in(*this, {Decimal{}, *min, true});
-  return !any_in(*this, min->negative ? Interval{*max, *min, true} : Interval{*min, *max, true});
+    return !accepts(Decimal{}) && !any_in(*this, {Decimal{}, *max, true, places_written_max}) &&
+           !any_in(*this, {Decimal{}, *min, true, places_written_max});
+  return !any_in(*this, min->negative ? Interval{*max, *min, true, places_written_max}
+                                      : Interval{*min, *max, true, places_written_max});
 }
 
 bool NumberRule::may_begin(std::string_view prefix) const {
@@ -218,14 +289,19 @@ bool NumberRule::may_begin(std::string_view prefix) const {
   if (body.find_first_of("eE") != std::string_view::npos) return false;
   if (no_point && body.find('.') != std::string_view::npos) return false;
   const size_t point = body.find('.');
+  // Digits behind the point, where there are so many before it.
+  const auto places_behind = [&](size_t digits) {
+    return static_cast<int64_t>(number_bytes_max) - static_cast<int64_t>(digits + (negative ? 2 : 1));
+  };
   if (body.empty()) {  // a minus
     if (accepts(Decimal{})) return true;
-    const Decimal far = min ? *min : allowed ? with_sign(true, "1", 400) : Decimal{};
-    return !min && !allowed ? true : (far.negative && any_in(*this, {Decimal{}, far, true}));
+    return std::ranges::any_of(std::string_view("0123456789"),
+                               [&](char digit) { return may_begin(std::string(prefix) + digit); });
   }
   std::string digits(body.substr(0, point));
   const bool stepped = !multiples.empty() || !not_multiples.empty();
   if (stepped && digits.size() > stepped_digits_max) return false;
+  const int64_t places_max_here = places_behind(digits.size());
   if (point != std::string_view::npos) {
     const std::string_view fraction = body.substr(point + 1);
     digits += fraction;
@@ -234,16 +310,24 @@ bool NumberRule::may_begin(std::string_view prefix) const {
     if (integer || (!multiples.empty() && fraction.size() > static_cast<size_t>(places_max)))
       return accepts(with_sign(negative, digits, places));
     if (negative && digits.find_first_not_of('0') == std::string::npos && accepts(Decimal{})) return true;
-    return any_in(*this,
-                  {with_sign(negative, digits, places), with_sign(negative, incremented(digits), places), false});
+    return any_in(*this, {with_sign(negative, digits, places), with_sign(negative, incremented(digits), places), false,
+                          places_max_here});
   }
   if (digits == "0")
-    return (negative && accepts(Decimal{})) || any_in(*this, {Decimal{}, with_sign(negative, "1", 0), false});
-  const auto more = static_cast<int64_t>(stepped ? stepped_digits_max - digits.size() : size_t{24});
-  for (int64_t zeros = 0; zeros <= more; ++zeros)
-    if (any_in(*this, {with_sign(negative, digits, zeros), with_sign(negative, incremented(digits), zeros), false}))
+    return (negative && accepts(Decimal{})) ||
+           any_in(*this, {Decimal{}, with_sign(negative, "1", 0), false, places_max_here});
+  const size_t most = stepped ? stepped_digits_max : number_bytes_max - (negative ? 1 : 0);
+  for (size_t zeros = 0; zeros <= 24 && digits.size() + zeros <= most; ++zeros) {
+    const auto exponent = static_cast<int64_t>(zeros);
+    if (any_in(*this, {with_sign(negative, digits, exponent), with_sign(negative, incremented(digits), exponent), false,
+                       std::max<int64_t>(0, places_behind(digits.size() + zeros))}))
       return true;
+  }
   return false;
+}
+
+bool NumberRule::any() const {
+  return std::ranges::any_of(std::string_view("-0123456789"), [&](char first) { return may_begin({&first, 1}); });
 }
 
 bool restrict(NumberRule& rule, const NumberRule& other) {

@@ -199,15 +199,92 @@ class PlainPattern {
   bool good_ = true;
 };
 
+// A decimal number, digit by digit: ± digits · 10^exponent, no zeros at either end.
+struct PlainNumber {
+  bool negative = false;
+  std::string digits;
+  int64_t exponent = 0;
+
+  static PlainNumber of(std::string_view text) {
+    PlainNumber result;
+    const size_t e = std::min(text.find_first_of("eE"), text.size());
+    if (e < text.size()) result.exponent = std::stoll(std::string(text.substr(e + 1)));
+    bool behind = false;
+    for (const char c : text.substr(0, e)) {
+      if (c == '-') result.negative = true;
+      if (c == '.') behind = true;
+      if (c < '0' || c > '9') continue;
+      result.digits += c;
+      result.exponent -= behind ? 1 : 0;
+    }
+    result.digits.erase(0, std::min(result.digits.find_first_not_of('0'), result.digits.size()));
+    while (result.digits.ends_with('0')) result.digits.pop_back(), ++result.exponent;
+    return result.digits.empty() ? PlainNumber() : result;
+  }
+
+  // The digits as a whole number of 10^exponent.
+  std::string at(int64_t lower) const {
+    return digits.empty() ? "" : digits + std::string(static_cast<size_t>(exponent - lower), '0');
+  }
+  int compare(const PlainNumber& other) const {
+    if (digits.empty() && other.digits.empty()) return 0;
+    const bool below = negative && !digits.empty(), other_below = other.negative && !other.digits.empty();
+    if (below != other_below) return below ? -1 : 1;
+    const int64_t lower = std::min(exponent, other.exponent);
+    const std::string a = at(lower), b = other.at(lower);
+    const int order = a.size() != b.size() ? (a.size() < b.size() ? -1 : 1) : a.compare(b) < 0 ? -1 : a != b;
+    return below ? -order : order;
+  }
+  bool integer() const { return digits.empty() || exponent >= 0; }
+  // By long division; `divisor` has at most 17 digits at the common exponent.
+  std::optional<bool> multiple_of(const PlainNumber& divisor) const {
+    const int64_t lower = std::min(exponent, divisor.exponent);
+    const std::string by = divisor.at(lower);
+    if (by.empty() || by.size() > 17) return std::nullopt;
+    unsigned __int128 rest = 0;
+    for (const char c : at(lower)) rest = (rest * 10 + static_cast<unsigned>(c - '0')) % std::stoull(by);
+    return rest == 0;
+  }
+};
+
+// Numbers of more digits than a double keeps stand in a value as an object with this one name, and their text.
+inline constexpr const char* long_number_name = "\x01number";
+
+inline std::string with_long_numbers(std::string_view text) {
+  constexpr size_t digits_max = 15;
+  std::string result;
+  for (size_t i = 0; i < text.size();) {
+    size_t end = i + 1;
+    if (text[i] == '"') {
+      for (; end < text.size() && text[end] != '"'; ++end) end += text[end] == '\\' ? 1 : 0;
+      result += text.substr(i, ++end - i);
+    } else if (text[i] == '-' || (text[i] >= '0' && text[i] <= '9')) {
+      end = std::min(text.find_first_not_of("0123456789+-.eE", i), text.size());
+      const std::string_view number = text.substr(i, end - i);
+      if (number.size() > digits_max)
+        result += "{\"\\u0001number\":\"" + std::string(number) + "\"}";
+      else
+        result += number;
+    } else {
+      result += text[i];
+    }
+    i = end;
+  }
+  return result;
+}
+
 class PlainValidator {
  public:
   explicit PlainValidator(const Json& root) : root_(root) {}
+  // For values whose numbers were read as doubles: what rounding may have changed is not held against them.
+  void numbers_are_rounded() { rounded_ = true; }
 
   // Whether the value is valid; nothing: this cannot say.
   std::optional<bool> judge(const Json& value) {
     sure_ = true;
     steps_ = depth_ = 0;
-    const bool valid = check(root_, value);
+    blurred_ = false;
+    const bool valid = check(root_, value) || blurred_;
     return sure_ ? std::optional<bool>(valid) : std::nullopt;
   }
 
@@ -244,9 +321,20 @@ class PlainValidator {
     }
   }
 
-  static bool is_integer(const Json& value) {
-    return value.is_number_integer() ||
-           (value.is_number_float() && std::trunc(value.get<double>()) == value.get<double>());
+  static bool is_long(const Json& value) { return value.is_object() && value.contains(long_number_name); }
+  static bool is_number(const Json& value) { return value.is_number() || is_long(value); }
+  static bool is_object(const Json& value) { return value.is_object() && !is_long(value); }
+  static PlainNumber number_of(const Json& value) {
+    return PlainNumber::of(is_long(value) ? value[long_number_name].get<std::string>() : dump(value));
+  }
+  static bool is_integer(const Json& value) { return number_of(value).integer(); }
+  static bool equal(const Json& a, const Json& b) {
+    if (is_number(a) && is_number(b)) return number_of(a).compare(number_of(b)) == 0;
+    if (a.is_array() && b.is_array()) return std::ranges::equal(a, b, equal);
+    if (!is_object(a) || !is_object(b)) return a == b;
+    return a.size() == b.size() && std::ranges::all_of(a.items(), [&](const auto& item) {
+             return b.contains(item.key()) && equal(item.value(), b[item.key()]);
+           });
   }
 
   bool of_type(const Json& type, const Json& value) {
@@ -255,9 +343,13 @@ class PlainValidator {
     if (type == "boolean") return value.is_boolean();
     if (type == "string") return value.is_string();
     if (type == "array") return value.is_array();
-    if (type == "object") return value.is_object();
-    if (type == "number") return value.is_number();
-    if (type == "integer") return value.is_number() && is_integer(value);
+    if (type == "object") return is_object(value);
+    if (type == "number") return is_number(value);
+    if (type == "integer") {
+      const bool whole = is_number(value) && is_integer(value);
+      blurred_ |= rounded_ && whole && value.is_number_float();
+      return whole;
+    }
     return unsure();
   }
 
@@ -271,35 +363,39 @@ class PlainValidator {
   bool check_values(const Json& schema, const Json& value) {
     if (const auto list = schema.find("enum"); list != schema.end()) {
       if (!list->is_array()) return unsure();
-      if (std::ranges::find(*list, value) == list->end()) return false;
+      if (std::ranges::none_of(*list, [&](const Json& one) { return equal(one, value); })) return false;
     }
     const auto constant = schema.find("const");
-    return constant == schema.end() || *constant == value;
+    return constant == schema.end() || equal(*constant, value);
   }
 
-  // A limit and what it says of the value; large numbers are judged where they lie well apart.
+  // A limit and what it says of the value.
   template <typename Holds>
-  bool bound(const Json& schema, const char* key, double value, const Holds& holds) {
+  bool bound(const Json& schema, const char* key, const Holds& holds) {
     const auto found = schema.find(key);
     if (found == schema.end()) return true;
-    if (!found->is_number()) return unsure();
-    const auto limit = found->template get<double>();
-    const double size = std::max(std::abs(value), std::abs(limit));
-    if (!std::isfinite(value) || (size > 1e12 && std::abs(value - limit) < 1e-6 * size)) return unsure();
-    return holds(value, limit);
+    if (!is_number(*found)) return unsure();
+    return holds(number_of(*found));
   }
 
   bool check_number(const Json& schema, const Json& value) {
-    if (!value.is_number()) return true;
-    const auto number = value.get<double>();
-    return bound(schema, "minimum", number, std::greater_equal()) &&
-           bound(schema, "maximum", number, std::less_equal()) &&
-           bound(schema, "exclusiveMinimum", number, std::greater()) &&
-           bound(schema, "exclusiveMaximum", number, std::less()) &&
-           bound(schema, "multipleOf", number, [&](double a, double b) {
-             const double scaled = a / b, off = std::abs(scaled - std::round(scaled));
-             if (b <= 0 || std::abs(scaled) > 1e9 || (off > 1e-7 && off < 1e-4)) return unsure();
-             return off <= 1e-7;
+    if (!is_number(value)) return true;
+    const PlainNumber number = number_of(value);
+    if (number.exponent > 400 || number.exponent < -400) return unsure();
+    const bool rounded = rounded_ && value.is_number_float();
+    const auto order = [&](const PlainNumber& limit) {
+      const int result = number.compare(limit);
+      blurred_ |= rounded && result == 0;
+      return result;
+    };
+    return bound(schema, "minimum", [&](const PlainNumber& limit) { return order(limit) >= 0; }) &&
+           bound(schema, "maximum", [&](const PlainNumber& limit) { return order(limit) <= 0; }) &&
+           bound(schema, "exclusiveMinimum", [&](const PlainNumber& limit) { return order(limit) > 0; }) &&
+           bound(schema, "exclusiveMaximum", [&](const PlainNumber& limit) { return order(limit) < 0; }) &&
+           bound(schema, "multipleOf", [&](const PlainNumber& divisor) {
+             blurred_ |= rounded && std::abs(value.get<double>()) >= 1e15;
+             const auto fits = number.multiple_of(divisor);
+             return fits ? *fits : unsure();
            });
   }
 
@@ -354,7 +450,7 @@ class PlainValidator {
     if (schema.value("uniqueItems", Json(false)) != true) return true;
     for (size_t i = 0; i < value.size(); ++i)
       for (size_t j = 0; j < i; ++j)
-        if (value[i] == value[j]) return false;
+        if (equal(value[i], value[j])) return false;
     return true;
   }
 
@@ -377,7 +473,7 @@ class PlainValidator {
   }
 
   bool check_object(const Json& schema, const Json& value) {
-    if (!value.is_object()) return true;
+    if (!is_object(value)) return true;
     if (!within(schema, "minProperties", "maxProperties", value.size())) return false;
     const auto all_there = [&](const Json& names) {
       if (!names.is_array()) return unsure();
@@ -416,7 +512,7 @@ class PlainValidator {
   }
 
   const Json& root_;
-  bool sure_ = true;
+  bool sure_ = true, rounded_ = false, blurred_ = false;
   uint64_t steps_ = 0, depth_ = 0;
 };
 

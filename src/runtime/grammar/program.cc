@@ -8,6 +8,8 @@
 #include <iterator>
 #include <unordered_map>
 
+#include "base/utf8.h"
+#include "grammar/completion.h"
 #include "grammar/language_builder.h"
 
 namespace lapidary::grammar {
@@ -17,6 +19,8 @@ constexpr uint32_t nodes_max = 30'000;
 constexpr uint64_t names_max = 200'000;
 constexpr uint64_t dfa_cells_max = 2'000'000;  // all automata together
 constexpr size_t key_languages_max = 8;
+constexpr uint64_t plan_cells_max = 20'000;       // of one array
+constexpr uint64_t length_steps_max = 4'000'000;  // of all patterns of bounded strings together
 
 class ProgramBuilder {
  public:
@@ -38,6 +42,7 @@ class ProgramBuilder {
   Result<void> fill(uint32_t node, const Language& language);
   Result<uint32_t> dfa_of(const std::vector<RegexId>& languages, const WantedOutputs& wanted);
   Result<uint32_t> add_string(const StringRule& rule);
+  Result<void> bound_lengths(RegexId regex, StringProgram& string);
   Result<uint32_t> add_array(const ArrayRule& rule);
   Result<uint32_t> add_object(const ObjectRule& rule);
   Result<void> add_names(const ObjectRule& rule, ObjectProgram& program);
@@ -46,17 +51,19 @@ class ProgramBuilder {
   Result<bool> name_allowed(const ObjectRule& rule, const std::string& name);
   Result<std::optional<RegexId>> name_filter(const ObjectRule& rule);
 
+  Result<void> keep_inhabited();
   void find_inhabited();
-  bool inhabited(const ValueNode& node) const;
+  std::string hopeless_place() const;
+  bool inhabited(const ValueNode& node);
   bool inhabited(const StringProgram& string) const;
-  bool inhabited(const ArrayProgram& array) const;
+  bool inhabited(ArrayProgram& array);
   bool inhabited(const ObjectProgram& object) const;
-  bool inhabited(const Choices& choices, uint32_t claims = 0) const {
-    return std::ranges::any_of(
-        choices, [&](const Choice& choice) { return (choice.claims & claims) == claims && inhabited_[choice.node]; });
+  bool inhabited(const Choices& choices) const {
+    return std::ranges::any_of(choices, [&](const Choice& choice) { return bool{inhabited_[choice.node]}; });
   }
   void prune();
   Result<void> build_keys();
+  void describe_keys(ObjectProgram& object) const;
 
   LanguageBuilder& builder_;
   RegexArena& arena_;
@@ -67,7 +74,8 @@ class ProgramBuilder {
   std::unordered_map<RegexId, uint32_t> dfas_;
   std::vector<Keys> keys_;
   std::vector<bool> inhabited_;
-  uint64_t names_ = 0, cells_ = 0;
+  uint64_t names_ = 0, cells_ = 0, length_steps_ = 0;
+  bool plans_fit_ = true;
 };
 
 Result<uint32_t> ProgramBuilder::node_of(Demand demand) {
@@ -88,6 +96,26 @@ Result<uint32_t> ProgramBuilder::dfa_of(const std::vector<RegexId>& languages, c
   return static_cast<uint32_t>(program_.dfas.size() - 1);
 }
 
+// Bounds that the pattern implies are dropped. Where it has gaps between the lengths that are left, they go into the
+// automaton: a string could begin that no length ends.
+Result<void> ProgramBuilder::bound_lengths(RegexId regex, StringProgram& string) {
+  const Dfa& dfa = program_.dfas[string.dfa];
+  if (dfa.start == Dfa::dead) return {};
+  if (string.min <= dfa.nearest[dfa.start]) string.min = 0;
+  if (dfa.farthest[dfa.start] != unbounded && dfa.farthest[dfa.start] <= string.max) string.max = no_limit;
+  if (string.min == 0 || string.max == no_limit) return {};
+  if (lengths_have_no_gap(dfa, string.max, length_steps_max - length_steps_, length_steps_)) return {};
+  if (string.max >= unbounded || length_steps_ > length_steps_max)
+    return fail(ErrorKind::limit, "pattern", "with its bounds of length it takes too long to compile");
+  const RegexId lengths = arena_.lengths(static_cast<uint32_t>(string.min), static_cast<uint32_t>(string.max));
+  auto both = dfa_of({arena_.intersection({regex, lengths})}, {});
+  if (!both) return std::unexpected(std::move(both).error().in("pattern"));
+  string.dfa = *both;
+  string.min = 0;
+  string.max = no_limit;
+  return {};
+}
+
 Result<uint32_t> ProgramBuilder::add_string(const StringRule& rule) {
   StringProgram string{none, rule.min, rule.max, rule.values.value_or(std::vector<std::string>())};
   if (rule.regex) {
@@ -99,6 +127,7 @@ Result<uint32_t> ProgramBuilder::add_string(const StringRule& rule) {
       if (!dfa) return std::unexpected(std::move(dfa).error().in("pattern"));
       string.dfa = dfas_[*rule.regex] = *dfa;
     }
+    LAPIDARY_CHECK(bound_lengths(*rule.regex, string));
   }
   program_.strings.push_back(std::move(string));
   return static_cast<uint32_t>(program_.strings.size() - 1);
@@ -157,6 +186,10 @@ Result<uint32_t> ProgramBuilder::add_array(const ArrayRule& rule) {
     array.prefix.push_back(std::move(item));
   }
   LAPIDARY_TRY(array.rest, at(prefix, rule.rest));
+  if (!array.contains.empty()) {
+    if (!plan_items(array, plan_cells_max, {})) return fail(ErrorKind::limit, "contains", "so many counts at once");
+    LAPIDARY_CHECK(builder_.spend(array.plan.further.size() / 64));
+  }
   program_.arrays.push_back(std::move(array));
   return static_cast<uint32_t>(program_.arrays.size() - 1);
 }
@@ -260,6 +293,10 @@ Result<void> ProgramBuilder::add_others(const ObjectRule& rule, ObjectProgram& p
     program.other_choices.push_back(std::move(here));
   }
   if (automaton) keys_.push_back({std::move(languages), object});
+  if (program.some != 0)
+    for (uint32_t outputs = 0; outputs < sets; ++outputs)
+      if (std::ranges::any_of(program.other_choices[outputs], [](const Choice& one) { return one.claims != 0; }))
+        program.claiming.push_back(outputs);
   return {};
 }
 
@@ -277,6 +314,19 @@ ObjectRule with_all_required(const ObjectRule& rule) {
     }
   }
   return result;
+}
+
+// Whether some name asks, by way of others, for itself.
+bool asks_in_a_circle(std::vector<std::pair<std::string, std::string>> dependents) {
+  std::erase_if(dependents, [](const auto& pair) { return pair.first == pair.second; });
+  for (size_t before = dependents.size() + 1; before > dependents.size();) {
+    before = dependents.size();
+    const auto all = dependents;
+    std::erase_if(dependents, [&](const auto& pair) {
+      return std::ranges::none_of(all, [&](const auto& other) { return other.first == pair.second; });
+    });
+  }
+  return !dependents.empty();
 }
 
 // Names that ask for others which cannot be there cannot be there either.
@@ -304,6 +354,10 @@ Result<uint32_t> ProgramBuilder::add_object(const ObjectRule& written) {
   object.some = (uint32_t{1} << rule.some.size()) - 1;
   for (const auto& [first, second] : rule.dependents)
     object.dependents.emplace_back(name_hash(first), name_hash(second));
+  if (rule.max != no_limit && object.some != 0 && !rule.dependents.empty())
+    return fail(ErrorKind::unsupported, "maxProperties", "beside names that ask for others and a `not`");
+  if (rule.max != no_limit && rule.min > 0 && asks_in_a_circle(rule.dependents))
+    return fail(ErrorKind::unsupported, "minProperties", "beside maxProperties and names that ask for one another");
   LAPIDARY_CHECK(add_names(rule, object));
   object.required = static_cast<uint32_t>(rule.required.size());
   const auto index = static_cast<uint32_t>(program_.objects.size());
@@ -319,6 +373,7 @@ Result<void> ProgramBuilder::fill(uint32_t node, const Language& language) {
   value.yes = language.yes;
   value.no = language.no;
   for (const NumberRule& rule : language.numbers) {
+    if (!rule.any()) continue;
     value.numbers.push_back(static_cast<uint32_t>(program_.numbers.size()));
     program_.numbers.push_back(rule);
   }
@@ -345,41 +400,49 @@ bool ProgramBuilder::inhabited(const StringProgram& string) const {
   return dfa.start != Dfa::dead && dfa.nearest[dfa.start] <= string.max && dfa.farthest[dfa.start] >= string.min;
 }
 
-bool ProgramBuilder::inhabited(const ArrayProgram& array) const {
+bool ProgramBuilder::inhabited(ArrayProgram& array) {
+  if (!array.contains.empty()) {
+    const bool planned = plan_items(array, plan_cells_max, inhabited_);
+    plans_fit_ &= planned;
+    return planned && may_complete(array, 0, 0);
+  }
   uint64_t longest = 0;
   while (longest < array.prefix.size() && inhabited(array.prefix[longest])) ++longest;
   if (longest == array.prefix.size() && inhabited(array.rest)) longest = no_limit;
-  longest = std::min(longest, array.max);
-  if (longest < array.min) return false;
-  for (uint32_t i = 0; i < array.contains.size(); ++i) {
-    if (array.contains[i].min == 0) continue;
-    bool possible = longest > array.prefix.size() && inhabited(array.rest, uint32_t{1} << i);
-    for (size_t at = 0; at < array.prefix.size() && at < longest; ++at)
-      possible |= inhabited(array.prefix[at], uint32_t{1} << i);
-    if (!possible) return false;
-  }
-  return true;
+  return std::min(longest, array.max) >= array.min;
 }
 
+// `dependents` have no circle where names are limited in number both ways, so that objects of each size between the
+// smallest and the largest exist: a name is added behind all that it asks for.
 bool ProgramBuilder::inhabited(const ObjectProgram& object) const {
-  uint64_t possible = 0;
-  uint32_t claims = 0;
-  const auto look = [&](const Choices& choices) {
-    for (const Choice& choice : choices)
-      if (inhabited_[choice.node]) claims |= choice.claims;
-    return inhabited(choices);
-  };
-  for (const NameProgram& name : object.names) {
-    const bool can = look(name.choices);
-    if (name.required && !can) return false;
-    possible += can ? 1 : 0;
+  std::vector<bool> hopeless(object.names.size());
+  for (size_t i = 0; i < hopeless.size(); ++i) hopeless[i] = !inhabited(object.names[i].choices);
+  const auto index_of = [&](const NameProgram* name) { return static_cast<size_t>(name - object.names.data()); };
+  for (bool changed = !object.dependents.empty(); changed;) {
+    changed = false;
+    for (const auto& [first, second] : object.dependents) {
+      const NameProgram *asks = object.find_name(first), *asked = object.find_name(second);
+      if (asks == nullptr || hopeless[index_of(asks)] || (asked != nullptr && !hopeless[index_of(asked)])) continue;
+      hopeless[index_of(asks)] = changed = true;
+    }
   }
-  bool others = false;
-  for (const Choices& choices : object.other_choices) others |= look(choices);
-  return (others || possible >= object.min) && object.required <= object.max && (claims & object.some) == object.some;
+  uint64_t possible = 0;
+  for (size_t i = 0; i < hopeless.size(); ++i) {
+    if (object.names[i].required && hopeless[i]) return false;
+    possible += hopeless[i] ? 0 : 1;
+  }
+  const bool others = std::ranges::any_of(object.other_choices, [&](const Choices& one) { return inhabited(one); });
+  if (others) possible = object.others_count == no_limit ? no_limit : possible + object.others_count;
+  if (possible < object.min || object.required > object.max) return false;
+  if (object.some == 0) return true;
+  const uint64_t more = names_to_claim(
+      object, 0, [&](const NameProgram& name) { return bool{hopeless[index_of(&name)]}; },
+      [&](size_t i) { return object.claiming_count.empty() ? no_limit : object.claiming_count[i]; },
+      [&](const Choice& choice) { return bool{inhabited_[choice.node]}; });
+  return more != no_limit && more <= object.max - object.required;
 }
 
-bool ProgramBuilder::inhabited(const ValueNode& node) const {
+bool ProgramBuilder::inhabited(const ValueNode& node) {
   if (node.null || node.yes || node.no || !node.numbers.empty()) return true;
   return std::ranges::any_of(node.strings, [&](uint32_t i) { return inhabited(program_.strings[i]); }) ||
          std::ranges::any_of(node.arrays, [&](uint32_t i) { return inhabited(program_.arrays[i]); }) ||
@@ -431,16 +494,108 @@ Result<void> ProgramBuilder::build_keys() {
       wanted.push_back(!choices.empty());
       key += choices.empty() ? '0' : '1';
     }
+    // Outputs that lead to the same are one.
+    std::vector<uint32_t> same;
+    for (const Choices& choices : object.other_choices) {
+      same.push_back(
+          static_cast<uint32_t>(std::ranges::find(object.other_choices, choices) - object.other_choices.begin()));
+      key += static_cast<char>(same.back());
+    }
     if (const auto found = known.find(key); found != known.end()) {
       object.key_dfa = found->second;
     } else {
       auto dfa = dfa_of(keys.languages, wanted);
       if (!dfa) return std::unexpected(std::move(dfa).error().in("patternProperties"));
       known[key] = object.key_dfa = *dfa;
+      Dfa& made = program_.dfas[*dfa];
+      for (uint32_t& outputs : made.outputs)
+        if (outputs != 0) outputs = same[outputs];
+      find_sole_outputs(made);
     }
-    object.others = program_.dfas[object.key_dfa].start != Dfa::dead;
+    describe_keys(object);
   }
   return {};
+}
+
+// What the automaton of other names says of their number.
+void ProgramBuilder::describe_keys(ObjectProgram& object) const {
+  const Dfa& dfa = program_.dfas[object.key_dfa];
+  object.others_count = 0;
+  object.others = dfa.start != Dfa::dead;
+  if (!object.others) return;
+  for (NameProgram& name : object.names) name.outputs = dfa.outputs_of(name.text);
+  const auto without_listed = [&](uint32_t words, const auto& is_one) -> uint64_t {
+    if (words == unbounded) return no_limit;
+    return words - static_cast<uint64_t>(std::ranges::count_if(object.names, is_one));
+  };
+  object.others_count = without_listed(dfa.words[dfa.start], [](const NameProgram& name) { return name.outputs != 0; });
+  object.others = object.others_count > 0;
+  if (object.some == 0) return;
+  std::erase_if(object.claiming, [&](uint32_t outputs) { return object.other_choices[outputs].empty(); });
+  object.claiming_count.clear();
+  object.claiming_words.clear();
+  for (const uint32_t outputs : object.claiming) {
+    const std::vector<uint32_t> words = count_words(dfa, outputs);
+    object.claiming_count.push_back(
+        without_listed(words[dfa.start], [&](const NameProgram& name) { return name.outputs == outputs; }));
+    object.claiming_words.insert(object.claiming_words.end(), words.begin(), words.end());
+  }
+}
+
+// Takes away what has no value, until all that is left has one: what names there are is known of pruned objects alone.
+Result<void> ProgramBuilder::keep_inhabited() {
+  const size_t dfas = program_.dfas.size();
+  const uint64_t cells = cells_;
+  for (bool again = true; again;) {
+    program_.dfas.resize(dfas);
+    cells_ = cells;
+    find_inhabited();
+    if (!inhabited_[program_.root])
+      return fail(ErrorKind::unsupported, "schema", "no value can satisfy it" + hopeless_place());
+    prune();
+    LAPIDARY_CHECK(build_keys());
+    again = false;
+    for (size_t i = 0; i < program_.nodes.size() && !again; ++i) {
+      const ValueNode& node = program_.nodes[i];
+      again = std::ranges::any_of(node.objects, [&](uint32_t one) { return !inhabited(program_.objects[one]); });
+    }
+  }
+  for (ArrayProgram& array : program_.arrays)
+    if (!array.contains.empty()) plans_fit_ &= plan_items(array, plan_cells_max, {});
+  if (!plans_fit_) return fail(ErrorKind::limit, "contains", "so many counts at once");
+  return {};
+}
+
+// Where in a value, as a JSON pointer, something has to be that cannot be; "": not in one place.
+std::string ProgramBuilder::hopeless_place() const {
+  constexpr size_t steps_max = 64;
+  std::string pointer;
+  uint32_t node = program_.root;
+  for (size_t step = 0; step < steps_max; ++step) {
+    const ValueNode& value = program_.nodes[node];
+    const Choices* next = nullptr;
+    if (value.strings.empty() && value.arrays.empty() && value.objects.size() == 1) {
+      const ObjectProgram& object = program_.objects[value.objects[0]];
+      const auto name = std::ranges::find_if(
+          object.names, [&](const NameProgram& one) { return one.required && !inhabited(one.choices); });
+      if (name == object.names.end()) break;
+      pointer += '/';
+      for (const char c : name->text) pointer += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
+      next = &name->choices;
+    } else if (value.strings.empty() && value.objects.empty() && value.arrays.size() == 1) {
+      const ArrayProgram& array = program_.arrays[value.arrays[0]];
+      size_t index = 0;
+      while (index < array.prefix.size() && inhabited(array.prefix[index])) ++index;
+      next = index < array.prefix.size() ? &array.prefix[index] : &array.rest;
+      if (index >= array.min || inhabited(*next)) break;
+      pointer += '/' + std::to_string(index);
+    }
+    if (next == nullptr || next->empty()) break;
+    node = (*next)[0].node;
+  }
+  if (pointer.empty() && !builder_.hopeless_name().empty())
+    return fmt::format(": \"{}\" is required, for one, and can have none", utf8_repair(builder_.hopeless_name()));
+  return pointer.empty() ? "" : ": it must have a value at " + utf8_repair(pointer) + ", which can have none";
 }
 
 Result<Program> ProgramBuilder::build(Demand root) {
@@ -455,10 +610,7 @@ Result<Program> ProgramBuilder::build(Demand root) {
     }
     LAPIDARY_CHECK(fill(node, **language));
   }
-  find_inhabited();
-  if (!inhabited_[program_.root]) return fail(ErrorKind::unsupported, "schema", "no value can satisfy it");
-  prune();
-  LAPIDARY_CHECK(build_keys());
+  LAPIDARY_CHECK(keep_inhabited());
   return std::move(program_);
 }
 
@@ -481,11 +633,13 @@ size_t program_bytes(const Program& program) {
     for (const std::string& value : string.values) sum += sizeof value + value.capacity();
   }
   for (const ArrayProgram& array : program.arrays) {
-    sum += sizeof array + of(array.rest) + array.contains.size() * sizeof(Contains);
+    sum += sizeof array + of(array.rest) + array.contains.size() * sizeof(Contains) +
+           array.plan.further.size() * sizeof(uint64_t);
     for (const Choices& choices : array.prefix) sum += of(choices);
   }
   for (const ObjectProgram& object : program.objects) {
-    sum += sizeof object + object.dependents.size() * sizeof(object.dependents[0]);
+    sum += sizeof object + object.dependents.size() * sizeof(object.dependents[0]) +
+           object.claiming_words.size() * sizeof(uint32_t);
     for (const NameProgram& name : object.names) sum += sizeof name + name.text.capacity() + of(name.choices);
     for (const Choices& choices : object.other_choices) sum += of(choices);
   }

@@ -20,6 +20,7 @@ inline constexpr uint32_t none = std::numeric_limits<uint32_t>::max();
 // One way to take a value: as this node, which counts for these `contains` or `some` of its array or object.
 struct Choice {
   uint32_t node = 0, claims = 0;
+  bool operator==(const Choice&) const = default;
 };
 using Choices = std::vector<Choice>;
 
@@ -30,11 +31,21 @@ struct StringProgram {
   bool plain() const { return dfa == none && values.empty(); }  // nothing but lengths
 };
 
+// How many more items an array with `contains` has at least, by what has been counted so far (completion.h).
+struct ItemPlan {
+  std::vector<uint32_t> sizes;    // by contains: counts that are told apart
+  uint32_t lengths = 1;           // … lengths behind the prefix
+  uint32_t states = 0;            // all of that together
+  bool padded = false;            // items that count for nothing limited fill it up to its least length
+  std::vector<uint64_t> further;  // [prefix + 1, states]; no_limit: it never ends
+};
+
 struct ArrayProgram {
   std::vector<Choices> prefix;
   Choices rest;
   uint64_t min = 0, max = no_limit;
   std::vector<Contains> contains;  // at most counted_max
+  ItemPlan plan;                   // if there is a `contains`
   bool unique = false;
 };
 
@@ -43,6 +54,7 @@ struct NameProgram {
   uint64_t hash = 0;
   Choices choices;  // empty: must not be there
   bool required = false;
+  uint32_t outputs = 0;  // of the automaton of other names, were it one of them
 };
 
 struct ObjectProgram {
@@ -54,6 +66,12 @@ struct ObjectProgram {
   uint32_t required = 0;
   std::vector<std::pair<uint64_t, uint64_t>> dependents;  // hashes of names
   uint32_t some = 0;                                      // bits that must have been claimed
+  // How many other names there are; no_limit: more than can be counted. The outputs of those that can claim, how many
+  // names have them, and by state of the DFA, how many texts from there on: [claiming, states].
+  uint64_t others_count = no_limit;
+  std::vector<uint32_t> claiming;
+  std::vector<uint64_t> claiming_count;
+  std::vector<uint32_t> claiming_words;
 
   NameProgram* find_name(uint64_t hash) {
     const auto found = std::ranges::find(names, hash, &NameProgram::hash);

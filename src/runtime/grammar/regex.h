@@ -8,9 +8,11 @@
 // symbol, and complements stay within whole strings: see everything() and complement().
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -119,6 +121,7 @@ struct Dfa {
   std::vector<uint32_t> outputs;   // bit i: the i-th language accepts here
   std::vector<uint32_t> nearest;   // characters to the nearest state that accepts anything
   std::vector<uint32_t> farthest;  // … to the farthest; unbounded if there is a loop
+  std::vector<uint32_t> words;     // texts that are accepted from here on; unbounded: 2^32 - 1 or more
   // Runs: a text of at most run[state] characters from alive[state] (ASCII), and from beyond ASCII where wide_alive
   // (odd_alive for white space there), leads to a living state, whichever it is. word_run: the same for letters and
   // digits of ASCII alone.
@@ -129,15 +132,40 @@ struct Dfa {
   uint32_t nearest_max = 0;               // of the living states
   bool endless = true;                    // no living state has a farthest one
   std::array<uint64_t, 2> fingerprint{};  // equal for equal automata, and hardly for others
-  uint32_t one_output = 0;                // what every accepting state puts out, if they all put out the same
+  std::vector<uint32_t> sole_output;      // by state: what every text from there on puts out, if it is the same; else 0
 
   uint32_t class_of(char32_t character) const;
   uint32_t step(uint32_t state, char32_t character) const { return next[state * classes + class_of(character)]; }
+  // Whether some character from first to last leads to a state that `good` holds of.
+  template <typename Good>
+  bool any_next(uint32_t state, CodePointRange range, const Good& good) const;
   // Whether some character from first to last leads on to a living state, behind which the text may end after at most
   // `most` characters and after `least` or more.
   bool leads_on(uint32_t state, CodePointRange range, uint64_t most = ~uint64_t{0}, uint64_t least = 0) const;
+  // Of the texts that `words_from` counts by state, those from `state` on that begin with a character from first to
+  // last.
+  uint64_t words_through(std::span<const uint32_t> words_from, uint32_t state, CodePointRange range) const;
   bool accepts(uint32_t state) const { return outputs[state] != 0; }
+  uint32_t outputs_of(std::string_view utf8) const;  // of a whole text; 0: it is not accepted
 };
+
+template <typename Good>
+bool Dfa::any_next(uint32_t state, CodePointRange range, const Good& good) const {
+  constexpr char32_t ascii_end = 0x80;
+  for (char32_t c = range.first; c < ascii_end && c <= range.last; ++c)
+    if (good(step(state, c))) return true;
+  if (range.last < ascii_end || range.first > range.last) return false;
+  const auto after = std::ranges::upper_bound(starts, std::max(range.first, ascii_end));
+  for (auto i = static_cast<size_t>(after - starts.begin()) - 1; i < starts.size() && starts[i] <= range.last; ++i)
+    if (good(next[state * classes + start_class[i]])) return true;
+  return false;
+}
+
+// Works sole_output out anew, after outputs were changed.
+void find_sole_outputs(Dfa& dfa);
+
+// Texts from each state on that have these outputs; 0: that are accepted. unbounded: 2^32 - 1 or more.
+std::vector<uint32_t> count_words(const Dfa& dfa, uint32_t outputs);
 
 size_t dfa_bytes(const Dfa& dfa);
 
