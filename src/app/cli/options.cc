@@ -459,7 +459,7 @@ Result<Command> parse_serve(const std::vector<std::string>& words, const FileExi
   verb.words("MODEL", options.models, "GGUF files or Hugging Face folders; the first is the default; default: Spark");
   verb.texts("--alias", options.aliases, "NAME=MODEL", "a model under this name; may be repeated");
   verb.flag("--any-model", options.any_model, "unknown names mean the default model");
-  verb.text("--host", options.host, "ADDRESS", "a loopback address; default: 127.0.0.1");
+  verb.text("--host", options.host, "ADDRESS", "default: 127.0.0.1; one that other machines reach needs TLS");
   verb.number("--port", options.port, uint16_t{0}, uint16_t{65535}, "N", "default: 11535; 0: any that is free");
   verb.text("--socket", options.socket, "F", "a Unix socket as well, mode 0600");
   verb.number("-c,--context", options.context, int64_t{1}, int64_t{1} << 30, "N",
@@ -470,6 +470,9 @@ Result<Command> parse_serve(const std::vector<std::string>& words, const FileExi
   verb.text("--cache-dir", options.cache_folder, "DIR", "prefixes of prompts are kept here as well");
   verb.text("--cache-disk", cache_disk, "SIZE", "at most this much of them: 8G");
   verb.text("--key-file", options.key_file, "F", "the keys; default: lapidary/keys.json in XDG_STATE_HOME");
+  verb.text("--tls-cert", options.tls_certificate_file, "F",
+            "https: the certificate, and those that it rests on (PEM)");
+  verb.text("--tls-key", options.tls_key_file, "F", "its private key (PEM, mode 0600)");
   verb.texts("--origin", options.origins, "URL", "a web page's origin that may ask; may be repeated");
   verb.flag("--no-key-on-loopback", options.no_key_on_loopback, "answers without a key; managing still needs one");
   verb.number("-t,--threads", options.engine.threads, int32_t{1}, int32_t{1024}, "N",
@@ -478,6 +481,8 @@ Result<Command> parse_serve(const std::vector<std::string>& words, const FileExi
   return finish<ServeOptions>(verb, words, options, [&](ServeOptions& serve) -> Result<void> {
     for (const std::string& model : serve.models)
       if (!exists(model)) return no_such_model(model);
+    if (serve.tls_certificate_file.empty() != serve.tls_key_file.empty())
+      return fail(ErrorKind::wrong_use, "--tls-cert", "goes with --tls-key: TLS needs both");
     if (cache_disk.empty()) return {};
     const auto bytes = parse_size(cache_disk);
     if (!bytes)

@@ -116,7 +116,7 @@ struct ServeOptions {
   EngineChoice engine;
   std::vector<std::string> models;   // the first is the default; none: Spark
   std::vector<std::string> aliases;  // NAME=MODEL
-  std::string host = "127.0.0.1", socket, cache_folder, key_file;
+  std::string host = "127.0.0.1", socket, cache_folder, key_file, tls_certificate_file, tls_key_file;
   std::vector<std::string> origins;
   uint16_t port = 11535;
   int64_t context = 0;  // of each slot; 0: as much as fits
