@@ -205,7 +205,16 @@ class Answers(unittest.TestCase):
     def test_what_is_not_there_says_so(self):
         for path in ("/v1/embeddings", "/v1/images/generations", "/v1/audio/speech"):
             self.refused(501, path, {"input": "a"}, "not_implemented")
-        self.refused(400, CHAT, {**WHO, "frequency_penalty": 1}, "penalties")
+        self.refused(400, CHAT, {**WHO, "logit_bias": {"5": 1}}, "logit_bias")
+
+    def test_penalties_keep_a_reply_from_saying_the_same(self):
+        prompt = {"prompt": 3 * "The train to Berlin leaves at four thirty. " + "The train to Berlin", "temperature": 0, "n_predict": 24, "return_tokens": True}
+        plain = self.server.post("/completion", prompt)["tokens"]
+        for penalty in ({"repeat_penalty": 5}, {"presence_penalty": 2, "frequency_penalty": 2}):
+            varied = self.server.post("/completion", {**prompt, **penalty})["tokens"]
+            self.assertGreater(len(set(varied)) / len(varied), len(set(plain)) / len(plain), (plain, varied))
+            self.assertEqual(self.server.post("/completion", {**prompt, **penalty})["tokens"], varied)
+        self.refused(400, CHAT, {**WHO, "frequency_penalty": 3}, "frequency_penalty")
 
     def test_every_dialect_holds_a_reply_to_its_schema(self):
         who = WHO["messages"]

@@ -252,6 +252,10 @@ Result<Command> parse_run(const std::vector<std::string>& words, const FileExist
   verb.number("--top-p", options.sampling.top_p, 0.0, 1.0, "X", "only the likeliest that make up this probability");
   verb.number("--min-p", options.sampling.min_p, 0.0, 1.0, "X",
               "only those at least this likely, compared with the likeliest");
+  verb.number("--repeat-penalty", options.sampling.repeat_penalty, 0.01, 100.0, "X",
+              "divides the logits of the last tokens, those of the prompt too; 1: off");
+  verb.number("--repeat-last-n", options.sampling.repeat_last_n, int32_t{-1}, std::numeric_limits<int32_t>::max(), "N",
+              "so many of them; -1: all; default: 64");
   verb.number("--seed", options.sampling.seed, uint64_t{0}, std::numeric_limits<uint64_t>::max(), "N",
               "of the dice; default: random");
   verb.number("-n,--max-tokens", options.tokens_max, int64_t{1}, int64_t{1} << 30, "N",

@@ -32,6 +32,8 @@ struct SamplingChoice {
   bool greedy = false;
   std::optional<double> temperature, top_p, min_p;
   std::optional<int32_t> top_k;
+  double repeat_penalty = 1;
+  int32_t repeat_last_n = 64;
   std::optional<uint64_t> seed;
 };
 
