@@ -171,7 +171,7 @@ TEST_CASE("a text that repeats itself takes fewer calls") {
   CHECK(speculation.counts().drafted < 320);
 }
 
-TEST_CASE("Spark: turns are the same with stops, limits, a full context, a seed and a constraint") {
+TEST_CASE("Spark: turns are the same with stops, limits, a full context, a seed, penalties and a constraint") {
   const auto engine = engine_for("models/spark", *available_kernels().front());
   TurnOptions greedy;
   greedy.sampler.greedy = true;
@@ -190,6 +190,10 @@ TEST_CASE("Spark: turns are the same with stops, limits, a full context, a seed 
       "minute":{"type":"integer","minimum":0,"maximum":59}},"required":["city","minute"]},"minItems":3,"maxItems":5})",
           "s")
           .value();
+  const PenaltyOptions penalties{.repeat = 1.2, .frequency = 0.3, .presence = 0.5, .last_n = 20, .prompt = true};
+  cases.emplace_back("penalties", greedy).second.sampler.penalties = penalties;
+  cases.emplace_back("penalties, sampled", cases[3].second).second.sampler.penalties = penalties;
+  cases.emplace_back("penalties, grammar", cases[4].second).second.sampler.penalties = penalties;
   for (const auto& [name, options] : cases) {
     CAPTURE(name);
     for (const int64_t context : {2048, 100}) {

@@ -36,7 +36,7 @@ ALLOWED = {
 WRAPPED = {
     "base": r"(unistd|fcntl|termios|signal|poll|pthread|sched|dlfcn|dirent|windows|io|direct|process)\.h|csignal|(sys|netinet|arpa)/.+",
     "runtime/media": r"(png|jpeglib|jerror|gif_lib|sndfile|mpg123|soxr)\.h|webp/.+",
-    "app/serve": r"boost/.+",
+    "app/serve": r"(boost|openssl)/.+",
     "app/cli": r"CLI/.+",
     None: r"iostream|regex",
 }

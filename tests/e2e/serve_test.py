@@ -1,10 +1,12 @@
 """`lapidary serve` from outside: what it answers, whom it lets in, how it ends.   serve_test.py PROGRAM"""
 import base64
+import http.client
 import json
 import os
 import re
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -203,7 +205,16 @@ class Answers(unittest.TestCase):
     def test_what_is_not_there_says_so(self):
         for path in ("/v1/embeddings", "/v1/images/generations", "/v1/audio/speech"):
             self.refused(501, path, {"input": "a"}, "not_implemented")
-        self.refused(400, CHAT, {**WHO, "frequency_penalty": 1}, "penalties")
+        self.refused(400, CHAT, {**WHO, "logit_bias": {"5": 1}}, "logit_bias")
+
+    def test_penalties_keep_a_reply_from_saying_the_same(self):
+        prompt = {"prompt": 3 * "The train to Berlin leaves at four thirty. " + "The train to Berlin", "temperature": 0, "n_predict": 24, "return_tokens": True}
+        plain = self.server.post("/completion", prompt)["tokens"]
+        for penalty in ({"repeat_penalty": 5}, {"presence_penalty": 2, "frequency_penalty": 2}):
+            varied = self.server.post("/completion", {**prompt, **penalty})["tokens"]
+            self.assertGreater(len(set(varied)) / len(varied), len(set(plain)) / len(plain), (plain, varied))
+            self.assertEqual(self.server.post("/completion", {**prompt, **penalty})["tokens"], varied)
+        self.refused(400, CHAT, {**WHO, "frequency_penalty": 3}, "frequency_penalty")
 
     def test_every_dialect_holds_a_reply_to_its_schema(self):
         who = WHO["messages"]
@@ -456,11 +467,11 @@ class Doors(unittest.TestCase):
             done = subprocess.run([PROGRAM, "serve", "--port", "0", "--key-file", path], capture_output=True, timeout=60)
             return done.returncode, done.stderr.decode()
 
-    def test_only_loopback(self):
-        for host in ("0.0.0.0", "::", "192.168.1.1", "example.test"):
+    def test_without_tls_only_loopback(self):
+        for host, word in (("0.0.0.0", b"TLS"), ("::", b"TLS"), ("192.168.1.1", b"TLS"), ("example.test", b"address")):
             done = subprocess.run([PROGRAM, "serve", "--host", host, "--key-file", self.server.key_file], capture_output=True, timeout=60)
             self.assertEqual(done.returncode, 2)
-            self.assertIn(b"TLS", done.stderr)
+            self.assertIn(word, done.stderr)
 
     def test_a_taken_port_says_who_has_it(self):
         done = subprocess.run([PROGRAM, "serve", "--port", str(self.server.port), "--key-file", self.server.key_file], capture_output=True, timeout=60)
@@ -479,6 +490,71 @@ class Without(unittest.TestCase):
         self.assertEqual(server.ask("GET", "/v1/models", key=None, headers={"Host": "evil.test"})[0], 403)
         self.assertEqual(server.ask("GET", "/v1/models", key=None, headers={"Origin": "https://evil.test"})[0], 403)
         self.assertEqual(server.ask("GET", "/v1/models", key=None, headers={"Sec-Fetch-Site": "cross-site"})[0], 403)
+
+
+class Tls(unittest.TestCase):
+    """With a certificate that vouches for itself, made here."""
+
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.certificate, cls.private = os.path.join(folder.name, "c.pem"), os.path.join(folder.name, "k.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=test",
+                        "-addext", "subjectAltName=DNS:localhost", "-keyout", cls.private, "-out", cls.certificate], check=True, capture_output=True)
+        os.chmod(cls.private, 0o600)
+        cls.server = Server(PROGRAM, "--host", "0.0.0.0", "--tls-cert", cls.certificate, "--tls-key", cls.private)
+        cls.addClassCleanup(cls.server.stop)
+
+    def ask(self, body, **headers):
+        trust = ssl.create_default_context(cafile=self.certificate)
+        connection = http.client.HTTPSConnection("localhost", self.server.port, timeout=60, context=trust)
+        self.addCleanup(connection.close)
+        connection.request("POST", CHAT, json.dumps(body), {"Authorization": f"Bearer {self.server.key}", **headers})
+        reply = connection.getresponse()
+        return reply.status, reply.read().decode()
+
+    def test_the_block_says_https(self):
+        self.assertEqual(self.server.environment["OPENAI_BASE_URL"], f"https://localhost:{self.server.port}/v1")
+
+    def test_chat_and_stream(self):
+        status, text = self.ask(WHO)
+        self.assertEqual(status, 200, text)
+        self.assertIn("I am Spark", text)
+        status, text = self.ask({**WHO, "stream": True})
+        self.assertEqual(status, 200, text)
+        self.assertTrue(text.endswith("data: [DONE]\n\n"), text)
+
+    def test_keys_and_hosts_are_looked_at(self):
+        self.assertEqual(self.ask(WHO, Authorization="Bearer wrong")[0], 401)
+        self.assertEqual(self.ask(WHO, Host="evil.test")[0], 403)
+        self.assertEqual(self.ask(WHO, Origin=f"http://localhost:{self.server.port}")[0], 403)
+        self.assertEqual(self.ask(WHO, Origin=f"https://localhost:{self.server.port}")[0], 200)
+
+    def test_plain_http_is_not_answered(self):
+        with socket.create_connection(("127.0.0.1", self.server.port), timeout=30) as s:
+            s.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            received = b""
+            try:
+                while block := s.recv(1000):
+                    received += block
+            except ConnectionError:
+                pass
+            self.assertNotIn(b"HTTP", received)
+        self.assertEqual(self.ask(WHO)[0], 200)
+
+    def refused(self, status, word, *options):
+        done = subprocess.run([PROGRAM, "serve", "--port", "0", "--key-file", self.server.key_file, *options], capture_output=True, timeout=60)
+        self.assertEqual((done.returncode, word in done.stderr.decode()), (status, True), done.stderr)
+
+    def test_what_does_not_start(self):
+        self.refused(2, "both", "--tls-cert", self.certificate)
+        self.refused(3, "none.pem", "--tls-cert", "none.pem", "--tls-key", self.private)
+        self.refused(3, "PEM", "--tls-cert", self.private, "--tls-key", self.private)
+        self.refused(2, "a key is needed", "--host", "0.0.0.0", "--no-key-on-loopback", "--tls-cert", self.certificate, "--tls-key", self.private)
+        os.chmod(self.private, 0o640)
+        self.addCleanup(os.chmod, self.private, 0o600)
+        self.refused(3, "0600", "--tls-cert", self.certificate, "--tls-key", self.private)
 
 
 class Streams(unittest.TestCase):

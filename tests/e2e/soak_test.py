@@ -1,8 +1,10 @@
 """`lapidary serve` under what clients and machines do to it: clients that vanish at any byte, kills while it writes, readers that
 hardly read, more clients than slots.
 
-    soak_test.py PROGRAM [--full] [PART…]     PART: disconnects, kills, slow, crowd; --full: as long as a user would have to trust
+    soak_test.py PROGRAM [--full] [--count N] [--seed N] [PART…]
 
+PART: disconnects, kills, slow, crowd. --full: as long as a user would have to trust; --count and --seed cut disconnects and kills into
+pieces that fit between other work: so many, drawn by this seed.
 Prints what it measured; fails where a promise of docs/api.md is broken.
 """
 import argparse
@@ -91,8 +93,9 @@ def vanish(server, body, rng):
     return how
 
 
-def disconnects(program, full):
-    count = 10_000 if full else 300
+def disconnects(program, options):
+    full = options.full
+    count = options.count or (10_000 if full else 300)
     server = Server(program, "--slots", "2", models=(BABBLER,))
     try:
         long = chat("Go on.", max_tokens=3000, stream=True)
@@ -110,33 +113,32 @@ def disconnects(program, full):
                 stream.close()
             freed.append(wait_idle(server, 5))
         # Many at once, at random bytes.
-        before = None
+        resident = []  # after each fifth
         done = 0
         with concurrent.futures.ThreadPoolExecutor(16) as pool:
-            seeds = iter(range(count))
+            seeds = iter(range(options.seed * 1_000_000, options.seed * 1_000_000 + count))
             while done < count:
                 batch = [next(seeds) for _ in range(min(100, count - done))]
                 list(pool.map(lambda seed: vanish(server, long, random.Random(seed)), batch))
                 done += len(batch)
-                if before is None and done >= count // 5:
+                if done >= count * (len(resident) + 1) // 5:
                     wait_idle(server, 10)
-                    before = resident_bytes(server)
-        wait_idle(server, 10)
-        growth = resident_bytes(server) - before
+                    resident.append(resident_bytes(server))
+        growth = resident[-1] - resident[0]
         answer = server.post(CHAT, chat("Go on.", max_tokens=3))
         assert answer["usage"]["completion_tokens"] == 3, answer
         print(f"disconnects: {count} at random bytes; slot seen free after median {1e3 * statistics.median(freed):.1f} ms, "
               f"p99 {1e3 * percentile(freed, 0.99):.1f} ms (a step: {1e3 * step:.1f} ms; the look itself takes some); "
-              f"resident {growth / MEGABYTE:+.1f} MB over the last four fifths", flush=True)
+              f"resident after each fifth {', '.join(f'{n / MEGABYTE:.1f}' for n in resident)} MB", flush=True)
         assert growth < 16 * MEGABYTE, "memory grows with clients that left"
         assert percentile(freed, 0.99) < 0.5, "slots are freed late"
     finally:
         server.stop(signal.SIGKILL)
 
 
-def kills(program, full):
-    count = 1000 if full else 25
-    rng = random.Random(5)
+def kills(program, options):
+    count = options.count or (1000 if options.full else 25)
+    rng = random.Random(5 + options.seed)
     topics = [" ".join(f"Rule {i} of set {n} holds." for i in range(60)) for n in range(6)]
     asks = [{"messages": [{"role": "system", "content": topic}, {"role": "user", "content": "Who are you?"}], "temperature": 0, "max_tokens": 12,
              "logprobs": True, "top_logprobs": 2} for topic in topics]
@@ -167,8 +169,8 @@ def kills(program, full):
     assert reused > count // 10, "hardly any state was found again: nothing was tested"
 
 
-def slow(program, full):
-    seconds = 60 if full else 6
+def slow(program, options):
+    seconds = 60 if options.full else 6
     server = Server(program, "--slots", "3", models=(BABBLER, SPARK))
     try:
         ask = chat("Who are you?", model="spark", max_tokens=8)
@@ -227,8 +229,8 @@ def slow(program, full):
         server.stop(signal.SIGKILL)
 
 
-def crowd(program, full):
-    seconds = 600 if full else 10
+def crowd(program, options):
+    seconds = 600 if options.full else 10
     server = Server(program, "--slots", "2")
     try:
         done, waits = collections.Counter(), []
@@ -262,11 +264,13 @@ def main():
     parser.add_argument("program")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--full", action="store_true")
-    options = parser.parse_args()
+    parser.add_argument("--count", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_intermixed_args()  # parts may follow options
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     for name in options.parts or PARTS:
-        PARTS[name](os.path.abspath(options.program), options.full)
+        PARTS[name](os.path.abspath(options.program), options)
 
 
 if __name__ == "__main__":

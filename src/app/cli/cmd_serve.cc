@@ -52,13 +52,13 @@ Result<ServiceOptions> service_options(const ServeOptions& options) {
 }
 
 // What each client reads. It can be pasted into a shell as it is.
-std::string block_to_paste(const ServeOptions& options, uint16_t port, const KeyStore& keys, Service& service) {
+std::string block_to_paste(const ServeOptions& options, const std::string& url, const KeyStore& keys,
+                           Service& service) {
   std::string names;
   for (const ModelInfo& model : service.models()) names += (names.empty() ? "" : ", ") + model.name;
   const std::vector<Key> all = keys.keys();
   const auto found = std::ranges::find_if(all, [](const Key& key) { return key.scope == Scope::infer; });
   const std::string key = found != all.end() ? found->key : all.empty() ? "" : all.front().key;
-  const std::string url = fmt::format("http://{}:{}", options.host == "::1" ? "[::1]" : options.host, port);
   std::string block = fmt::format("# lapidary serves {} at {}\n", names, url);
   if (options.no_key_on_loopback) block += "# any key will do: --no-key-on-loopback\n";
   block += fmt::format(
@@ -81,8 +81,11 @@ Result<ExitStatus> serve(const ServeOptions& options, Console& console) {
   LAPIDARY_TRY(ServiceOptions wanted, service_options(options));
   wanted.notice = [&console](const std::string& message) { console.remark(message); };
   LAPIDARY_TRY(const auto keys, KeyStore::open(options.key_file.empty() ? KeyStore::default_path() : options.key_file));
-  LAPIDARY_TRY(const auto service, Service::start(std::move(wanted)));
   ServeAppOptions app_options;
+  if (!options.tls_certificate_file.empty()) {
+    LAPIDARY_TRY(app_options.tls, TlsIdentity::load(options.tls_certificate_file, options.tls_key_file));
+  }
+  LAPIDARY_TRY(const auto service, Service::start(std::move(wanted)));
   app_options.version = LAPIDARY_VERSION;
   app_options.host = options.host;
   app_options.port = options.port;
@@ -90,7 +93,7 @@ Result<ExitStatus> serve(const ServeOptions& options, Console& console) {
   app_options.origins = options.origins;
   app_options.no_key_on_loopback = options.no_key_on_loopback;
   LAPIDARY_TRY(const auto app, ServeApp::start(app_options, *service, *keys));
-  console.print(block_to_paste(options, app->port(), *keys, *service));
+  console.print(block_to_paste(options, app->url(), *keys, *service));
   app->run(true);
   return ExitStatus::done;
 }

@@ -107,6 +107,9 @@ SamplerOptions sampler_options(const SamplingChoice& choice, const GenerationDef
   // 32 bits: a number that one can type again.
   options.seed = choice.seed ? *choice.seed : std::random_device{}();
   options.suppress = defaults.suppress_tokens;
+  options.penalties.repeat = choice.repeat_penalty;
+  options.penalties.last_n = choice.repeat_last_n;
+  options.penalties.prompt = true;
   return options;
 }
 

@@ -252,6 +252,10 @@ Result<Command> parse_run(const std::vector<std::string>& words, const FileExist
   verb.number("--top-p", options.sampling.top_p, 0.0, 1.0, "X", "only the likeliest that make up this probability");
   verb.number("--min-p", options.sampling.min_p, 0.0, 1.0, "X",
               "only those at least this likely, compared with the likeliest");
+  verb.number("--repeat-penalty", options.sampling.repeat_penalty, 0.01, 100.0, "X",
+              "divides the logits of the last tokens, those of the prompt too; 1: off");
+  verb.number("--repeat-last-n", options.sampling.repeat_last_n, int32_t{-1}, std::numeric_limits<int32_t>::max(), "N",
+              "so many of them; -1: all; default: 64");
   verb.number("--seed", options.sampling.seed, uint64_t{0}, std::numeric_limits<uint64_t>::max(), "N",
               "of the dice; default: random");
   verb.number("-n,--max-tokens", options.tokens_max, int64_t{1}, int64_t{1} << 30, "N",
@@ -459,7 +463,7 @@ Result<Command> parse_serve(const std::vector<std::string>& words, const FileExi
   verb.words("MODEL", options.models, "GGUF files or Hugging Face folders; the first is the default; default: Spark");
   verb.texts("--alias", options.aliases, "NAME=MODEL", "a model under this name; may be repeated");
   verb.flag("--any-model", options.any_model, "unknown names mean the default model");
-  verb.text("--host", options.host, "ADDRESS", "a loopback address; default: 127.0.0.1");
+  verb.text("--host", options.host, "ADDRESS", "default: 127.0.0.1; one that other machines reach needs TLS");
   verb.number("--port", options.port, uint16_t{0}, uint16_t{65535}, "N", "default: 11535; 0: any that is free");
   verb.text("--socket", options.socket, "F", "a Unix socket as well, mode 0600");
   verb.number("-c,--context", options.context, int64_t{1}, int64_t{1} << 30, "N",
@@ -470,6 +474,9 @@ Result<Command> parse_serve(const std::vector<std::string>& words, const FileExi
   verb.text("--cache-dir", options.cache_folder, "DIR", "prefixes of prompts are kept here as well");
   verb.text("--cache-disk", cache_disk, "SIZE", "at most this much of them: 8G");
   verb.text("--key-file", options.key_file, "F", "the keys; default: lapidary/keys.json in XDG_STATE_HOME");
+  verb.text("--tls-cert", options.tls_certificate_file, "F",
+            "https: the certificate, and those that it rests on (PEM)");
+  verb.text("--tls-key", options.tls_key_file, "F", "its private key (PEM, mode 0600)");
   verb.texts("--origin", options.origins, "URL", "a web page's origin that may ask; may be repeated");
   verb.flag("--no-key-on-loopback", options.no_key_on_loopback, "answers without a key; managing still needs one");
   verb.number("-t,--threads", options.engine.threads, int32_t{1}, int32_t{1024}, "N",
@@ -478,6 +485,8 @@ Result<Command> parse_serve(const std::vector<std::string>& words, const FileExi
   return finish<ServeOptions>(verb, words, options, [&](ServeOptions& serve) -> Result<void> {
     for (const std::string& model : serve.models)
       if (!exists(model)) return no_such_model(model);
+    if (serve.tls_certificate_file.empty() != serve.tls_key_file.empty())
+      return fail(ErrorKind::wrong_use, "--tls-cert", "goes with --tls-key: TLS needs both");
     if (cache_disk.empty()) return {};
     const auto bytes = parse_size(cache_disk);
     if (!bytes)

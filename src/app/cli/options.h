@@ -32,6 +32,8 @@ struct SamplingChoice {
   bool greedy = false;
   std::optional<double> temperature, top_p, min_p;
   std::optional<int32_t> top_k;
+  double repeat_penalty = 1;
+  int32_t repeat_last_n = 64;
   std::optional<uint64_t> seed;
 };
 
@@ -116,7 +118,7 @@ struct ServeOptions {
   EngineChoice engine;
   std::vector<std::string> models;   // the first is the default; none: Spark
   std::vector<std::string> aliases;  // NAME=MODEL
-  std::string host = "127.0.0.1", socket, cache_folder, key_file;
+  std::string host = "127.0.0.1", socket, cache_folder, key_file, tls_certificate_file, tls_key_file;
   std::vector<std::string> origins;
   uint16_t port = 11535;
   int64_t context = 0;  // of each slot; 0: as much as fits

@@ -152,6 +152,7 @@ TEST_CASE("serve: models, names for them, sizes") {
   CHECK(refusal({"serve", "nowhere"}) == ErrorKind::not_found);
   CHECK(refusal({"serve", "--port", "65536"}) == ErrorKind::wrong_use);
   CHECK(refusal({"serve", "--slots", "0"}) == ErrorKind::wrong_use);
+  CHECK(refusal({"serve", "--tls-key", "k.pem"}) == ErrorKind::wrong_use);
   CHECK(refusal({"serve", "--cache-disk", "much"}) == ErrorKind::wrong_use);
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "base/system.h"
@@ -14,6 +15,31 @@ namespace {
 
 constexpr double drain_seconds = 9.5, last_writes_seconds = 0.3, ping_seconds = 5;
 
+bool on_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
+
+// An address as it stands in a URL.
+std::string in_url(const std::string& host) {
+  return host.find(':') != std::string::npos ? fmt::format("[{}]", host) : host;
+}
+
+// What may stand in Host: those of this machine, the address that is listened on, and what the certificate is for.
+std::vector<std::string> own_names(const ServeAppOptions& options) {
+  std::vector<std::string> names = {"127.0.0.1", "localhost", "[::1]", in_url(options.host)};
+  if (options.tls) names.insert(names.end(), options.tls->names().begin(), options.tls->names().end());
+  return names;
+}
+
+// What clients are told to ask. One that the certificate is for, if there is one: the address where it is named, else
+// the first.
+std::string url_name(const ServeAppOptions& options) {
+  const std::string host = in_url(options.host);
+  if (!options.tls) return host;
+  const std::vector<std::string>& names = options.tls->names();
+  if (std::ranges::find(names, host) != names.end()) return host;
+  const auto whole = std::ranges::find_if(names, [](const std::string& name) { return !name.starts_with("*"); });
+  return whole != names.end() ? *whole : host;
+}
+
 }  // namespace
 
 struct ServeApp::Parts {
@@ -22,6 +48,7 @@ struct ServeApp::Parts {
   std::optional<HttpServer> server;
   std::thread drainer;
   uint16_t port = 0;
+  std::string url;
 
   Parts(Service& service, KeyStore& keys) : context(service, keys) {}
 
@@ -102,19 +129,26 @@ struct ServeApp::Parts {
 };
 
 Result<std::unique_ptr<ServeApp>> ServeApp::start(const ServeAppOptions& options, Service& service, KeyStore& keys) {
+  if (options.no_key_on_loopback && !on_loopback(options.host))
+    return fail(ErrorKind::wrong_use, "--no-key-on-loopback",
+                fmt::format("other machines can reach {}, and from them a key is needed", options.host));
   auto parts = std::make_unique<Parts>(service, keys);
   Parts& app = *parts;
   app.context.version = options.version;
   app.context.started_seconds = monotonic_seconds();
   app.server.emplace(options.limits, app.handlers());
-  LAPIDARY_TRY(app.port, app.server->listen_tcp(options.host, options.port));
+  LAPIDARY_TRY(app.port, app.server->listen_tcp(options.host, options.port, options.tls));
   if (!options.socket.empty()) LAPIDARY_CHECK(app.server->listen_unix(options.socket));
+  const std::string scheme = options.tls ? "https" : "http";
+  const uint16_t usual_port = options.tls ? 443 : 80;
   GuardOptions guard;
-  for (const char* name : {"127.0.0.1", "localhost", "[::1]"}) {
+  for (const std::string& name : own_names(options)) {
     guard.hosts.push_back(fmt::format("{}:{}", name, app.port));
-    guard.origins.push_back(fmt::format("http://{}:{}", name, app.port));
-    if (app.port == 80) guard.hosts.emplace_back(name);
+    guard.origins.push_back(fmt::format("{}://{}:{}", scheme, name, app.port));
+    if (app.port == usual_port)
+      guard.hosts.push_back(name), guard.origins.push_back(fmt::format("{}://{}", scheme, name));
   }
+  app.url = fmt::format("{}://{}:{}", scheme, url_name(options), app.port);
   guard.origins.insert(guard.origins.end(), options.origins.begin(), options.origins.end());
   guard.no_key_on_loopback = options.no_key_on_loopback;
   app.guard.emplace(std::move(guard), keys);
@@ -133,6 +167,7 @@ ServeApp::~ServeApp() {
 }
 
 uint16_t ServeApp::port() const { return parts_->port; }
+std::string ServeApp::url() const { return parts_->url; }
 
 void ServeApp::run(bool handle_signals) {
   if (handle_signals) parts_->server->on_termination([this] { parts_->begin_drain(); });

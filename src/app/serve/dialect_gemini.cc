@@ -386,11 +386,10 @@ ApiResult<void> read_config(const Fields& config, const ModelInfo& model, Genera
   LAPIDARY_TRY(request.options.stop_strings, read_stops(config, "stopSequences"));
   LAPIDARY_TRY(const auto candidates, config.integer("candidateCount", 1, candidates_max));
   settings.candidates = static_cast<size_t>(candidates.value_or(1));
-  for (const char* key : {"presencePenalty", "frequencyPenalty"}) {
-    LAPIDARY_TRY(const auto penalty, config.number(key, -2, 2));
-    if (penalty.value_or(0) != 0)
-      return api_fail(400, fmt::format("generationConfig.{}: penalties are not available", key));
-  }
+  LAPIDARY_TRY(const auto presence, config.number("presencePenalty", penalty_min, penalty_max));
+  LAPIDARY_TRY(const auto frequency, config.number("frequencyPenalty", penalty_min, penalty_max));
+  request.options.sampler.penalties.presence = presence.value_or(0);
+  request.options.sampler.penalties.frequency = frequency.value_or(0);
   LAPIDARY_CHECK(read_response_form(config, request.form));
   LAPIDARY_TRY(const auto logprobs, config.boolean("responseLogprobs"));
   LAPIDARY_TRY(const auto best, config.integer("logprobs", 0, logprobs_max));

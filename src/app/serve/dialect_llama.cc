@@ -119,6 +119,7 @@ ApiResult<GenerationPlan> plan_completion(Context& context, const HttpRequest& h
   LAPIDARY_CHECK(read_llama_form(fields, request.form));
   LAPIDARY_TRY(const SamplingWish wish, read_wish(fields));
   request.options.sampler = sampler_of(wish, start.model);
+  LAPIDARY_TRY(request.options.sampler.penalties, read_penalties(fields, PenaltyWindow::last_tokens));
   LAPIDARY_TRY(const auto predict, fields.integer("n_predict", -1, std::numeric_limits<int64_t>::max()));
   if (predict && *predict > 0) request.options.tokens_max = std::min(*predict, int64_t{1} << 30);
   if (predict == 0) request.options.tokens_max = 1;

@@ -239,6 +239,7 @@ ApiResult<void> read_options(const Fields& fields, const ModelInfo& model, Gener
   const Fields options(object != nullptr ? *object : nothing, "options");
   LAPIDARY_TRY(const SamplingWish wish, read_wish(options));
   request.options.sampler = sampler_of(wish, model);
+  LAPIDARY_TRY(request.options.sampler.penalties, read_penalties(options, PenaltyWindow::last_tokens));
   LAPIDARY_TRY(const auto predict, options.integer("num_predict", -2, std::numeric_limits<int64_t>::max()));
   if (predict && *predict > 0) request.options.tokens_max = std::min(*predict, int64_t{1} << 30);
   LAPIDARY_TRY(request.options.stop_strings, read_stops(options, "stop"));

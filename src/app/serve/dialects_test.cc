@@ -84,6 +84,51 @@ TEST_CASE("chat: thoughts apart from text, several calls, usage") {
   CHECK(reply["usage"]["completion_tokens_details"]["reasoning_tokens"] == 2);
 }
 
+TEST_CASE("penalties look at the reply, or at the last tokens of prompt and reply, as each dialect has it") {
+  Bench bench;
+  const auto penalties = [&](const char* path, OrderedJson body) {
+    const HttpReply reply = bench.ask(path, std::move(body));
+    REQUIRE_MESSAGE(reply.status == 200, reply.body);
+    return bench.service.requests.back().options.sampler.penalties;
+  };
+  CHECK_FALSE(penalties("/v1/chat/completions", chat).active());
+  for (const auto& [path, words] : {std::pair<const char*, OrderedJson>{"/v1/chat/completions", chat},
+                                    {"/v1/completions", {{"prompt", "a"}}},
+                                    {"/v1/responses", {{"input", "a"}}}}) {
+    CAPTURE(path);
+    const OrderedJson body = with(with(words, "presence_penalty", 0.5), "frequency_penalty", -1);
+    const PenaltyOptions openai = penalties(path, body);
+    CHECK(openai.presence == 0.5);
+    CHECK(openai.frequency == -1);
+    CHECK(openai.last_n == -1);
+    CHECK_FALSE(openai.prompt);
+    const PenaltyOptions repeat = penalties(path, with(body, "repeat_penalty", 1.5));
+    CHECK(repeat.repeat == 1.5);
+    CHECK(repeat.last_n == 64);
+    CHECK(repeat.prompt);
+    CHECK(bench.ask(path, with(body, "presence_penalty", 2.5)).status == 400);
+    CHECK(bench.ask(path, with(body, "repeat_penalty", 0)).status == 400);
+  }
+  const PenaltyOptions llama =
+      penalties("/completion", {{"prompt", "a"}, {"frequency_penalty", 1}, {"repeat_last_n", -1}});
+  CHECK(llama.frequency == 1);
+  CHECK(llama.last_n == -1);
+  CHECK(llama.prompt);
+  const PenaltyOptions ollama =
+      penalties("/api/generate",
+                {{"model", "fake"}, {"prompt", "a"}, {"options", {{"repeat_penalty", 1.1}, {"repeat_last_n", 9}}}});
+  CHECK(ollama.repeat == 1.1);
+  CHECK(ollama.last_n == 9);
+  CHECK(ollama.prompt);
+  const PenaltyOptions gemini = penalties(
+      "/v1beta/models/fake:generateContent",
+      {{"contents", OrderedJson::array({{{"role", "user"}, {"parts", OrderedJson::array({{{"text", "a"}}})}}})},
+       {"generationConfig", {{"presencePenalty", 1}, {"frequencyPenalty", 0.25}}}});
+  CHECK(gemini.presence == 1);
+  CHECK(gemini.frequency == 0.25);
+  CHECK_FALSE(gemini.prompt);
+}
+
 TEST_CASE("chat stream: what the strictest client wants") {
   Bench bench;
   const auto events = events_of(bench.ask("/v1/chat/completions", with(chat, "stream", true)).body);

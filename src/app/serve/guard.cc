@@ -19,6 +19,13 @@ size_t count(const HttpRequest& request, std::string_view name) {
       std::ranges::count_if(request.headers, [&](const auto& header) { return header.first == name; }));
 }
 
+// "*.example:1" stands for "a.example:1", as in a certificate (RFC 9525 section 6.3).
+bool host_matches(std::string_view pattern, std::string_view host) {
+  if (!pattern.starts_with("*.")) return pattern == host;
+  const size_t label = host.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-");
+  return label != std::string_view::npos && label > 0 && host.substr(label) == pattern.substr(1);
+}
+
 }  // namespace
 
 Credentials credentials(const HttpRequest& request) {
@@ -49,7 +56,8 @@ bool Guard::origin_allowed(std::string_view origin) const {
 std::optional<Refusal> Guard::check_place(const HttpRequest& request) const {
   const std::string host = lower_case(request.header("host"));
   const bool known =
-      std::ranges::find(options_.hosts, host) != options_.hosts.end() || (request.unix_socket && host == "localhost");
+      std::ranges::any_of(options_.hosts, [&](const std::string& pattern) { return host_matches(pattern, host); }) ||
+      (request.unix_socket && host == "localhost");
   if (count(request, "host") != 1 || !known) return Refusal{403, "this server is not reached by that Host"};
   const std::string_view origin = request.header("origin");
   if (count(request, "origin") > 1 || (count(request, "origin") == 1 && !origin_allowed(origin)))

@@ -12,7 +12,8 @@
 namespace lapidary {
 
 struct GuardOptions {
-  std::vector<std::string> hosts;    // exactly what may stand in Host: "127.0.0.1:11535"
+  std::vector<std::string>
+      hosts;  // exactly what may stand in Host: "127.0.0.1:11535"; "*.example:1" stands for one label
   std::vector<std::string> origins;  // web pages that may ask: "http://127.0.0.1:11535"
   bool no_key_on_loopback = false;   // a request without a key is as good as one with scope infer
 };

@@ -4,7 +4,6 @@
 
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/core/buffers_range.hpp>
 #include <boost/beast/http/chunk_encode.hpp>
 #include <boost/beast/http/field.hpp>
@@ -50,14 +49,20 @@ std::string one_line(std::string text) {
 
 }  // namespace
 
-HttpConnection::HttpConnection(ConnectionHost& host, HttpSocket socket, bool unix_socket)
-    : host_(host), socket_(std::move(socket)), unix_socket_(unix_socket), since_(LoopClock::now()) {}
+HttpConnection::HttpConnection(ConnectionHost& host, std::unique_ptr<ByteStream> stream, bool unix_socket)
+    : host_(host), stream_(std::move(stream)), unix_socket_(unix_socket), since_(LoopClock::now()) {}
 
 const Caller* HttpConnection::caller() const { return exchange_ ? &exchange_->request().caller : nullptr; }
 
 void HttpConnection::start() {
-  set_deadline(host_.limits.header_seconds);  // a fresh connection that says nothing is no keep-alive
-  read();
+  set_deadline(host_.limits.handshake_seconds);
+  stream_->open([self = shared_from_this()](error_code error) {
+    if (self->state_ == State::closed) return;
+    if (error) return self->close();
+    self->state_ = State::waiting;
+    self->set_deadline(self->host_.limits.header_seconds);  // a fresh connection that says nothing is no keep-alive
+    self->read();
+  });
 }
 
 void HttpConnection::set_deadline(double seconds) {
@@ -77,8 +82,7 @@ void HttpConnection::close() {
   const auto self = shared_from_this();
   state_ = State::closed;
   peer_gone_ = true;
-  error_code ignored;
-  socket_.close(ignored);
+  stream_->close();
   if (const auto exchange = std::exchange(exchange_, nullptr)) {
     exchange->client_left();
     exchange->detach();
@@ -90,7 +94,7 @@ void HttpConnection::read() {
   if (reading_ || state_ == State::closed || peer_gone_) return;
   reading_ = true;
   block_.resize(block_bytes);
-  socket_.async_read_some(asio::buffer(block_), [self = shared_from_this()](error_code error, size_t bytes) {
+  stream_->read_some(asio::buffer(block_), [self = shared_from_this()](error_code error, size_t bytes) {
     self->reading_ = false;
     if (self->state_ == State::closed) return;
     if (error)
@@ -281,7 +285,7 @@ void HttpConnection::flush() {
   in_writing_.clear();
   in_writing_.swap(queued_);
   write_deadline_ = LoopClock::now() + duration(host_.limits.write_seconds);
-  asio::async_write(socket_, asio::buffer(in_writing_), [self = shared_from_this()](error_code error, size_t) {
+  stream_->write_all(asio::buffer(in_writing_), [self = shared_from_this()](error_code error, size_t) {
     self->writing_ = false;
     if (self->state_ == State::closed) return;
     if (error) return self->close();
@@ -301,8 +305,7 @@ void HttpConnection::on_written() {
   }
   state_ = State::lingering;
   set_deadline(linger_seconds);
-  error_code ignored;
-  socket_.shutdown(HttpSocket::shutdown_send, ignored);
+  stream_->end_output([self = shared_from_this()](error_code) {});
   read();
 }
 

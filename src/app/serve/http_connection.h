@@ -1,7 +1,6 @@
 // One connection: reads, hands out, writes, notices when the other side leaves. Everything on the loop's thread.
 #pragma once
 
-#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/beast/http/parser.hpp>
@@ -11,11 +10,11 @@
 #include <optional>
 #include <string>
 
+#include "serve/byte_stream.h"
 #include "serve/http_server.h"
 
 namespace lapidary {
 
-using HttpSocket = boost::asio::generic::stream_protocol::socket;
 using LoopClock = std::chrono::steady_clock;
 
 class HttpConnection;
@@ -32,14 +31,14 @@ struct ConnectionHost {
 
 class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  public:
-  HttpConnection(ConnectionHost& host, HttpSocket socket, bool unix_socket);
+  HttpConnection(ConnectionHost& host, std::unique_ptr<ByteStream> stream, bool unix_socket);
 
   void start();
   void close();  // at once; a running request's client counts as gone
   void check_deadline(LoopClock::time_point now);
 
   bool busy() const { return exchange_ != nullptr; }
-  bool idle() const { return state_ == State::waiting && input_.empty(); }
+  bool opening() const { return state_ == State::opening; }  // in the handshake
   LoopClock::time_point since() const { return since_; }
   const Caller* caller() const;
 
@@ -52,7 +51,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 
  private:
   using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
-  enum class State : uint8_t { waiting, head, body, busy, lingering, closed };
+  enum class State : uint8_t { opening, waiting, head, body, busy, lingering, closed };
 
   void read();
   void on_read(size_t bytes);
@@ -69,9 +68,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void finish();
 
   ConnectionHost& host_;
-  HttpSocket socket_;
+  const std::unique_ptr<ByteStream> stream_;
   const bool unix_socket_;
-  State state_ = State::waiting;
+  State state_ = State::opening;
   std::string input_, block_;
   std::optional<Parser> parser_;
   HttpRequest head_;

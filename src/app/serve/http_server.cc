@@ -56,42 +56,48 @@ struct HttpServer::Loop {
   uint64_t accepted = 0;
   bool accepting = true;
 
-  void take(HttpSocket socket, bool unix_socket) {
-    if (connections.size() >= host.limits.connections_max) push_out();
+  void take(std::unique_ptr<ByteStream> stream, bool unix_socket) {
+    if (connections.size() >= host.limits.connections_max)
+      push_out([](const HttpConnection& other) { return !other.busy(); });
     if (connections.size() >= host.limits.connections_max) return;  // all are at work: this one is closed
     ++accepted;
-    auto connection = std::make_shared<HttpConnection>(host, std::move(socket), unix_socket);
+    auto connection = std::make_shared<HttpConnection>(host, std::move(stream), unix_socket);
     connections.emplace(connection.get(), connection);
     connection->start();
+    size_t opening = 0;
+    for (const auto& [pointer, other] : connections) opening += other->opening();
+    if (opening > host.limits.handshakes_max) push_out([](const HttpConnection& other) { return other.opening(); });
   }
 
   // The connection that waits longest for its client, whether between requests or for the rest of one.
-  void push_out() {
+  template <typename Chosen>
+  void push_out(const Chosen& chosen) {
     std::shared_ptr<HttpConnection> oldest;
     for (const auto& [pointer, connection] : connections)
-      if (!connection->busy() && (!oldest || connection->since() < oldest->since())) oldest = connection;
+      if (chosen(*connection) && (!oldest || connection->since() < oldest->since())) oldest = connection;
     if (oldest) oldest->close();
   }
 
   template <typename Acceptor>
-  void accept(Acceptor& acceptor, bool unix_socket) {
-    acceptor.async_accept(
-        [this, &acceptor, unix_socket](error_code error, typename Acceptor::protocol_type::socket socket) {
-          if (!accepting || error == asio::error::operation_aborted) return;
-          if (error) {  // no descriptors left, say: later there may be
-            auto pause = std::make_shared<asio::steady_timer>(host.context, accept_pause);
-            pause->async_wait([this, &acceptor, unix_socket, pause](error_code) {
-              if (accepting) accept(acceptor, unix_socket);
-            });
-            return;
-          }
-          if constexpr (std::is_same_v<Acceptor, tcp::acceptor>) {
-            error_code ignored;
-            socket.set_option(tcp::no_delay(true), ignored);
-          }
-          take(HttpSocket(std::move(socket)), unix_socket);
-          accept(acceptor, unix_socket);
+  void accept(Acceptor& acceptor, std::shared_ptr<const TlsIdentity> tls) {
+    acceptor.async_accept([this, &acceptor, tls = std::move(tls)](error_code error,
+                                                                  typename Acceptor::protocol_type::socket socket) {
+      if (!accepting || error == asio::error::operation_aborted) return;
+      if (error) {  // no descriptors left, say: later there may be
+        auto pause = std::make_shared<asio::steady_timer>(host.context, accept_pause);
+        pause->async_wait([this, &acceptor, tls, pause](error_code) {
+          if (accepting) accept(acceptor, tls);
         });
+        return;
+      }
+      constexpr bool unix_socket = !std::is_same_v<Acceptor, tcp::acceptor>;
+      if constexpr (!unix_socket) {
+        error_code ignored;
+        socket.set_option(tcp::no_delay(true), ignored);
+      }
+      take(tls ? tls->stream(HttpSocket(std::move(socket))) : plain_stream(HttpSocket(std::move(socket))), unix_socket);
+      accept(acceptor, tls);
+    });
   }
 
   std::vector<std::shared_ptr<HttpConnection>> all() const {
@@ -124,14 +130,17 @@ HttpServer::~HttpServer() {
   }
 }
 
-Result<uint16_t> HttpServer::listen_tcp(const std::string& host, uint16_t port) {
+Result<uint16_t> HttpServer::listen_tcp(const std::string& host, uint16_t port,
+                                        std::shared_ptr<const TlsIdentity> tls) {
   const std::string where = fmt::format("{}:{}", host, port);
   error_code error;
   const auto address = asio::ip::make_address(host == "localhost" ? "127.0.0.1" : host, error);
-  if (error || !address.is_loopback())
-    return fail(ErrorKind::wrong_use, where,
-                "expected a loopback address (127.0.0.1, ::1 or localhost): other machines could reach any other, and "
-                "that needs TLS, which this version does not have");
+  if (error) return fail(ErrorKind::wrong_use, where, "expected an address in numbers, or localhost");
+  if (!tls && !address.is_loopback())
+    return fail(
+        ErrorKind::wrong_use, where,
+        "expected a loopback address (127.0.0.1, ::1 or localhost): other machines can reach any other, and that "
+        "needs TLS (--tls-cert, --tls-key)");
   auto& acceptor = loop_->tcp_acceptors.emplace_back(loop_->host.context);
   acceptor.open(address.is_v6() ? tcp::v6() : tcp::v4(), error);
   if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
@@ -143,7 +152,7 @@ Result<uint16_t> HttpServer::listen_tcp(const std::string& host, uint16_t port) 
                 fmt::format("the port is taken{}; --port chooses another", owner.empty() ? "" : " by " + owner));
   }
   if (error) return fail(ErrorKind::io, where, error.message());
-  loop_->accept(acceptor, false);
+  loop_->accept(acceptor, std::move(tls));
   return acceptor.local_endpoint().port();
 }
 
@@ -169,7 +178,7 @@ Result<void> HttpServer::listen_unix(const std::string& path) {
   if (ignored) return fail(ErrorKind::io, path, ignored.message());
   acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error) return fail(ErrorKind::io, path, error.message());
-  loop_->accept(acceptor, true);
+  loop_->accept(acceptor, nullptr);
   return {};
 }
 

@@ -1,4 +1,5 @@
-// Listens on loopback TCP and a Unix socket, reads requests within limits, and writes answers and streams.
+// Listens on TCP, with TLS or on loopback alone, and on a Unix socket, reads requests within limits, and writes answers
+// and streams.
 //
 // Framing is Boost.Beast's. One thread, the one in run(), is the loop: it owns every connection. Requests are handed
 // out on a few worker threads, because reading a large body's JSON would hold up everybody's streams.
@@ -13,6 +14,7 @@
 
 #include "base/result.h"
 #include "serve/http_message.h"
+#include "serve/tls.h"
 
 namespace lapidary {
 
@@ -21,11 +23,13 @@ struct HttpLimits {
   size_t headers_max = 100;
   uint64_t body_bytes_max = 96 << 20;
   size_t connections_max = 512;  // one more pushes out the connection that has been idle longest
+  size_t handshakes_max = 128;   // of these, in TLS's handshake: one more pushes out the oldest of them
   size_t pipelined_bytes_max = 64 << 10;
   size_t queued_bytes_max = 1 << 20;  // of a stream whose reader is slow; then it is dropped
-  double header_seconds = 10;         // from a request's first byte to the end of its headers
-  double idle_seconds = 75;           // between requests
-  double body_pause_seconds = 20;     // without a byte of a body
+  double handshake_seconds = 10;
+  double header_seconds = 10;      // from a request's first byte to the end of its headers
+  double idle_seconds = 75;        // between requests
+  double body_pause_seconds = 20;  // without a byte of a body
   double body_seconds = 300;
   double write_seconds = 60;  // until the system takes one piece
 };
@@ -46,8 +50,9 @@ class HttpServer {
   HttpServer(HttpLimits limits, HttpHandlers handlers);
   ~HttpServer();
 
-  // Only 127.0.0.1, ::1 and localhost. Port 0 takes a free one. The port. A taken one: ErrorKind::io, and who has it.
-  Result<uint16_t> listen_tcp(const std::string& host, uint16_t port);
+  // An address, or localhost; without `tls` one of loopback. Port 0 takes a free one. The port. A taken one:
+  // ErrorKind::io, and who has it.
+  Result<uint16_t> listen_tcp(const std::string& host, uint16_t port, std::shared_ptr<const TlsIdentity> tls);
   // Mode 0600. A socket file that nobody listens on is replaced; another one is refused.
   Result<void> listen_unix(const std::string& path);
 

@@ -197,14 +197,28 @@ Result<SamplingWish> read_wish(const Fields& fields) {
   return wish;
 }
 
+Result<PenaltyOptions> read_penalties(const Fields& fields, PenaltyWindow window) {
+  constexpr double repeat_min = 0.01, repeat_max = 100;  // 0 would divide by it
+  constexpr int64_t usual_last_n = 64;
+  LAPIDARY_TRY(const auto presence, fields.number("presence_penalty", penalty_min, penalty_max));
+  LAPIDARY_TRY(const auto frequency, fields.number("frequency_penalty", penalty_min, penalty_max));
+  LAPIDARY_TRY(const auto repeat, fields.number("repeat_penalty", repeat_min, repeat_max));
+  LAPIDARY_TRY(const auto last_n, fields.integer("repeat_last_n", -1, std::numeric_limits<int32_t>::max()));
+  PenaltyOptions penalties;
+  penalties.presence = presence.value_or(0);
+  penalties.frequency = frequency.value_or(0);
+  penalties.repeat = repeat.value_or(1);
+  if (window == PenaltyWindow::last_tokens || repeat || last_n) {
+    penalties.last_n = static_cast<int32_t>(last_n.value_or(usual_last_n));
+    penalties.prompt = true;
+  }
+  return penalties;
+}
+
 ApiResult<void> read_sampling(const Fields& fields, const ModelInfo& model, SamplerOptions& sampler) {
   LAPIDARY_TRY(const SamplingWish wish, read_wish(fields));
   sampler = sampler_of(wish, model);
-  for (const char* key : {"frequency_penalty", "presence_penalty"}) {
-    LAPIDARY_TRY(const auto penalty, fields.number(key, -2, 2));
-    if (penalty.value_or(0) != 0)
-      return api_fail(400, fmt::format("{}: penalties are not available", key), "unsupported_parameter");
-  }
+  LAPIDARY_TRY(sampler.penalties, read_penalties(fields, PenaltyWindow::reply));
   LAPIDARY_TRY(const OrderedJson* bias, fields.object("logit_bias"));
   if (bias != nullptr && !bias->empty()) return api_fail(400, "logit_bias: is not available", "unsupported_parameter");
   return {};

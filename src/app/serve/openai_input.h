@@ -38,7 +38,14 @@ struct SamplingWish {
 SamplerOptions sampler_of(const SamplingWish& wish, const ModelInfo& model);
 inline constexpr double temperature_max = 100;
 
-// temperature, top_p, top_k, min_p, seed and, where they are not zero, the refusal of penalties and biases.
+// presence_penalty, frequency_penalty, repeat_penalty, repeat_last_n. In OpenAI's API the reply is looked at; in
+// llama-server's and Ollama's the last 64 tokens (repeat_last_n; -1: all) of prompt and reply, as here where one of
+// their two names is given.
+enum class PenaltyWindow : uint8_t { reply, last_tokens };
+Result<PenaltyOptions> read_penalties(const Fields& fields, PenaltyWindow window);
+inline constexpr double penalty_min = -2, penalty_max = 2;
+
+// temperature, top_p, top_k, min_p, seed, penalties and, where it is not empty, the refusal of logit_bias.
 ApiResult<void> read_sampling(const Fields& fields, const ModelInfo& model, SamplerOptions& sampler);
 Result<SamplingWish> read_wish(const Fields& fields);
 

@@ -77,6 +77,20 @@ TEST_CASE("?key= counts below /v1beta only, and no log shows it") {
   CHECK(target_for_logs("/v1beta/models?key=secret") == "/v1beta/models?***");
 }
 
+TEST_CASE("a certificate's wildcard lets in one label, and nothing else") {
+  const KeyStore keys{{}};
+  const Guard guard({{"*.example.test:1", "localhost:1"}, {}, true}, keys);
+  const auto passes = [&](const std::string& host) {
+    HttpRequest request;
+    request.headers = {{"host", host}};
+    return !guard.check(request, Scope::infer).has_value();
+  };
+  for (const char* host : {"a.example.test:1", "A.Example.test:1", "localhost:1"}) CHECK(passes(host));
+  for (const char* host : {"example.test:1", ".example.test:1", "a.b.example.test:1", "*.example.test",
+                           "a.example.test:2", "a.example.test", "evil.test:1", "localhost:1.example.test:1"})
+    CHECK_FALSE(passes(host));
+}
+
 TEST_CASE("targets") {
   HttpRequest request;
   REQUIRE(parse_target("/a%20b/c?d=e%26f+g&h", request).has_value());

@@ -35,6 +35,7 @@ Result<Message> run_turn(Session& session, Engine& engine, const TurnRequest& re
   // 3. Write the reply, token by token, until something ends it. Guesses only make it faster.
   ReplyGeneration reply(tokenizer, engine.config(), request.options, format, ends_in_thought(rendered),
                         [&](TurnEvent&& event) { sink(event); });
+  reply.look_at_prompt(prompt.ids);
   if (request.speculation != nullptr) request.speculation->begin(prompt.ids, read.tokens - read.reused, read.seconds);
   LAPIDARY_CHECK(write_tokens(session, request.speculation,
                               [&](std::span<const float> logits, int64_t room) -> Result<std::vector<int32_t>> {

@@ -45,6 +45,7 @@ ReplyGeneration::ReplyGeneration(const Tokenizer& tokenizer, const ModelConfig& 
       options_(options),
       sink_(std::move(sink)),
       sampler_(options.sampler),
+      penalties_(options.sampler.penalties),
       parser_(tokenizer, format, inside_thought),
       stop_strings_(options.stop_strings),
       begin_seconds_(monotonic_seconds()) {
@@ -59,6 +60,17 @@ ReplyGeneration::ReplyGeneration(const Tokenizer& tokenizer, const ModelConfig& 
   in_thought_ = inside_thought;
 }
 
+bool ReplyGeneration::is_markup(int32_t token) const {
+  const auto& stops = config_.generation.stop_tokens;
+  return tokenizer_.is_special(token) || std::find(stops.begin(), stops.end(), token) != stops.end();
+}
+
+void ReplyGeneration::look_at_prompt(std::span<const int32_t> ids) {
+  if (!options_.sampler.penalties.active() || !options_.sampler.penalties.prompt) return;
+  for (const int32_t id : ids)
+    if (!is_markup(id)) penalties_.add(id);
+}
+
 Result<int32_t> ReplyGeneration::next(std::span<const float> logits) {
   const int32_t token = pick(logits);
   if (token < 0 && constrained() && std::ranges::all_of(allowed_, [](uint64_t word) { return word == 0; }))
@@ -71,6 +83,7 @@ Result<int32_t> ReplyGeneration::next(std::span<const float> logits) {
 void ReplyGeneration::take(int32_t token) {
   usage_.reply_ids.push_back(token);
   ++usage_.reply_tokens;
+  if (!is_markup(token)) penalties_.add(token);
   if (matcher_) {
     if (in_thought_) {
       in_thought_ = token != thought_close_;
@@ -106,6 +119,7 @@ int32_t ReplyGeneration::pick(std::span<const float> logits) {
   if (parser_.thinking() && options_.thinking_tokens_max > 0 &&
       parser_.thinking_tokens() >= options_.thinking_tokens_max)
     if (const int32_t close = tokenizer_.find("<channel|>"); close >= 0) return close;
+  logits = penalties_.apply(logits);
   if (!constrained()) return sampler_.next(logits);
   matcher_->mask(allowed_);
   if (options_.thought_first && matcher_->accepted() == 0 && thought_open_ >= 0)

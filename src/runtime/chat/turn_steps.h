@@ -15,6 +15,7 @@
 #include "chat/stop_strings.h"
 #include "chat/turn.h"
 #include "engine/engine.h"
+#include "engine/penalties.h"
 #include "engine/sampler.h"
 #include "grammar/constraint.h"
 #include "media/audio.h"
@@ -83,6 +84,8 @@ class ReplyGeneration {
   ReplyGeneration(const Tokenizer& tokenizer, const ModelConfig& config, const TurnOptions& options, ChatFormat format,
                   bool inside_thought, Sink sink);
 
+  // The prompt, for penalties that look at it (PenaltyOptions::prompt). Once, before the first token.
+  void look_at_prompt(std::span<const int32_t> ids);
   // Samples a token (or closes a thought without end) and gives out what it completes. An error if no logit is finite.
   Result<int32_t> next(std::span<const float> logits);
   // Under a constraint: tokens that follow the last one without choice, taken and given out as if they had been
@@ -110,6 +113,7 @@ class ReplyGeneration {
  private:
   int32_t pick(std::span<const float> logits);
   void take(int32_t token);
+  bool is_markup(int32_t token) const;
   bool constrained() const { return matcher_ && !in_thought_; }
   void emit(std::vector<ReplyEvent> events);
   void say(std::string text);
@@ -119,6 +123,7 @@ class ReplyGeneration {
   TurnOptions options_;
   Sink sink_;
   Sampler sampler_;
+  Penalties penalties_;
   ReplyParser parser_;
   StopStrings stop_strings_;
   std::optional<Matcher> matcher_;

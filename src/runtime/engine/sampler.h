@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "engine/penalties.h"
+
 namespace lapidary {
 
 struct SamplerOptions {
@@ -15,6 +17,7 @@ struct SamplerOptions {
   double min_p = 0.0;
   uint64_t seed = 0;
   std::vector<int32_t> suppress;
+  PenaltyOptions penalties;  // for who knows what was said (ReplyGeneration); the sampler itself does not
 };
 
 struct Candidate {

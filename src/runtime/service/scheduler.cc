@@ -410,6 +410,7 @@ void Scheduler::begin_reply(Room& room, Sequence& sequence) {
                          sequence.inside_thought, [&given = sequence.given](TurnEvent&& part) {
                            given.push_back(generate_event(std::move(part)));
                          });
+  sequence.reply->look_at_prompt(std::span(sequence.line->ids).first(static_cast<size_t>(sequence.prompt_tokens)));
   advance(room, sequence, room.engine->logits(0));
 }
 

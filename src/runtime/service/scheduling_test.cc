@@ -48,6 +48,8 @@ std::vector<GenerateRequest> mixed_requests() {
       requests[i].options.sampler.greedy = false;
       requests[i].options.sampler.seed = i;
     }
+    if (i % 3 == 1)
+      requests[i].options.sampler.penalties = {.repeat = 1.1, .presence = 0.5, .last_n = 64, .prompt = i % 2 == 0};
   }
   return requests;
 }

@@ -160,6 +160,7 @@ inline Alone alone(Engine& engine, const GenerateRequest& request, int64_t conte
   const auto& suppress = engine.config().generation.suppress_tokens;
   options.sampler.suppress.insert(options.sampler.suppress.end(), suppress.begin(), suppress.end());
   ReplyGeneration reply(tokenizer, engine.config(), options, format, ends_in_thought(rendered), [](TurnEvent&&) {});
+  reply.look_at_prompt(prompt.ids);
   Alone result;
   while (reply.wants_token()) {
     const int32_t token = reply.next(session.logits()).value();
