@@ -214,16 +214,19 @@ LAPIDARY_INLINE void for_each_block(const Rows* rows_of, int64_t count, const Us
 template <typename Format, Amount amount, int panels>
 [[gnu::noinline]] void multiply_chunk(const Rows* rows_of, int64_t count, const uint8_t* next, const Tile& tile,
                                       Floats* sums) {
-  static_assert(amount != Amount::one || panels == 1);
   // A little with every block: memory is kept busy, but never so much that what is needed now would have to wait.
   constexpr int64_t bytes = Format::block_bytes * panel_rows * panels / Format::header_blocks;
-  Floats single = sums[0];
+  // The sums of one row stay in registers.
+  Floats of_one[panels * tile_rows_max];
+  if constexpr (amount == Amount::one)
+    for (int p = 0; p < panels; ++p) of_one[p * tile_rows_max] = sums[p * tile_rows_max];
   for_each_block<Format, panels>(
       rows_of, count, [&](int64_t block, const GroupBlock<panels>& group) __attribute__((always_inline)) {
         prefetch(next + block * bytes, bytes);
-        add_block_to_all<Format, amount>(amount == Amount::one ? &single : sums, group, tile, block);
+        add_block_to_all<Format, amount>(amount == Amount::one ? of_one : sums, group, tile, block);
       });
-  if constexpr (amount == Amount::one) sums[0] = single;
+  if constexpr (amount == Amount::one)
+    for (int p = 0; p < panels; ++p) sums[p * tile_rows_max] = of_one[p * tile_rows_max];
 }
 
 template <typename Format, int panels>
@@ -359,7 +362,7 @@ void matmul_int8(const TensorView& weights, int64_t row_begin, int64_t row_end, 
       for (int64_t row = row_begin; row < row_end; ++row)
         y[m * y_stride + row] = int8_reference_dot(weights, row, x, m);
   } else if (x.rows == 1) {
-    multiply_few<Format, Amount::one, 1>(weights, row_begin, row_end, x, y, y_stride);
+    multiply_few<Format, Amount::one, panels_together<Format>>(weights, row_begin, row_end, x, y, y_stride);
   } else if (x.rows <= tile_rows_max) {
     multiply_few<Format, Amount::few, panels_together<Format>>(weights, row_begin, row_end, x, y, y_stride);
   } else {
