@@ -41,13 +41,13 @@ class Measurement {
 
   Result<SpeculationSpeed> run(const TokenizedPrompt& prompt, int64_t tokens, const Truth& truth,
                                const std::function<int32_t()>& other) {
+    const double read_begin = monotonic_seconds();
     LAPIDARY_CHECK(session_.set_prompt(prompt, [&](int64_t, int64_t) { return !go_on_ || go_on_(); }));
+    const double read_seconds = monotonic_seconds() - read_begin;
     LAPIDARY_TRY(const double before, plain(other));
     // Back to the prompt's end: what was written in between must not be in the text.
-    const double read_begin = monotonic_seconds();
     LAPIDARY_CHECK(session_.set_prompt(prompt));
-    const int64_t read = static_cast<int64_t>(prompt.ids.size()) - session_.reused();
-    speculation_.begin(prompt.ids, read, monotonic_seconds() - read_begin);
+    speculation_.begin(prompt.ids, std::ssize(prompt.ids), read_seconds);
     SpeculationSpeed speed;
     const double begin = monotonic_seconds();
     LAPIDARY_TRY(speed.calls, write(&speculation_, tokens, truth));

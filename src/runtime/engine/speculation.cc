@@ -16,7 +16,8 @@ constexpr float grade_gaps[] = {0.0F, 0.5F, 1.0F, 2.0F, 3.0F, 4.5F, 7.0F};
 const std::vector<double> usual_by_gap = {0.3, 0.4, 0.5, 0.65, 0.75, 0.85, 0.95};
 constexpr double usual_drafter_acceptance = 0.6;
 constexpr size_t drafter_guesses_max = 12;
-constexpr double guess_time_share = 0.2;  // of the newest in the running mean of what a guess takes
+constexpr double guess_time_share = 0.2;    // of the newest in the running mean of what a guess takes
+constexpr double guess_time_fading = 0.02;  // a step in which none was made
 
 constexpr int64_t read_tokens_telling = 64;  // in a shorter prompt, memory may be the limit
 
@@ -96,6 +97,7 @@ void Speculation::draft(const Session& session, std::span<const int32_t> taken) 
       return;
     }
     if (copying.depth == 0) drafter_.fade(0);
+    guess_seconds_ *= 1 - guess_time_fading;  // the first guess may have waited for the disk
   }
   guesses_.resize(std::min(guesses_.size(), always_ > 0 ? always_ : copying.depth));
 }
