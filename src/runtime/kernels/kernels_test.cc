@@ -277,16 +277,29 @@ TEST_CASE("int8: every variant gives the contract's bits for every type, number 
       CAPTURE(shape.rows);
       CAPTURE(shape.begin);
       const Weights weights = make_weights(dtype, shape.rows, shape.columns, 7);
-      const QuantizedRows activations = make_activations(290, shape.columns, 8);
+      const QuantizedRows activations = make_activations(66, shape.columns, 8);
       const auto expected = reference_product(weights.view, shape.begin, shape.end, activations);
       for (const Kernels* kernels : int8_family())
-        for (const int32_t m : {1, 2, 3, 5, 8, 16, 17, 32, 33, 66, 290}) {
+        for (const int32_t m : {1, 2, 3, 5, 8, 16, 17, 32, 33, 66}) {
           CAPTURE(kernels->name);
           CAPTURE(m);
           const auto actual = product(*kernels, weights.view, shape.begin, shape.end, activations.rows(0, m));
           CHECK(same_bits(actual, {expected.begin(), expected.begin() + static_cast<int64_t>(actual.size())}));
         }
     }
+}
+
+TEST_CASE("int8: more activations than are worked on together are no different") {
+  for (const DType dtype : quantized_types()) {
+    CAPTURE(dtype_info(dtype).name);
+    const Weights weights = make_weights(dtype, 21, 256, 9);
+    const QuantizedRows activations = make_activations(258, 256, 10);
+    const auto expected = reference_product(weights.view, 1, 21, activations);
+    for (const Kernels* kernels : int8_family()) {
+      CAPTURE(kernels->name);
+      CHECK(same_bits(product(*kernels, weights.view, 1, 21, activations), expected));
+    }
+  }
 }
 
 TEST_CASE("int8: the largest codes, scales and activations neither overflow nor saturate") {
