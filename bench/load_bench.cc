@@ -8,6 +8,7 @@
 // "lost" has to be 0. "streams": tokens/s of one reply of TOKENS tokens and of four together, while all are being
 // written; twice in turn.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
@@ -173,10 +174,12 @@ double streams(Service& service, int32_t count, int64_t tokens) {
   return static_cast<double>(between) / (finish - begin);
 }
 
-std::string summary(std::vector<double> values) {
-  std::ranges::sort(values);
-  const auto at = [&](size_t percent) { return values[std::min(values.size() - 1, values.size() * percent / 100)]; };
-  return fmt::format("{{\"median\": {:.1f}, \"p95\": {:.1f}, \"max\": {:.1f}}}", at(50), at(95), values.back());
+std::string summary(const std::vector<double>& values) {
+  std::vector<double> sorted = values;
+  std::ranges::sort(sorted);
+  const auto at = [&](size_t percent) { return sorted[(sorted.size() * percent + 99) / 100 - 1]; };  // by nearest rank
+  return fmt::format("{{\"median\": {:.1f}, \"p95\": {:.1f}, \"each\": [{:.0f}]}}", at(50), at(95),
+                     fmt::join(values, ", "));
 }
 
 void print_times(const char* name, const Times& times) {
