@@ -706,8 +706,8 @@ bool Machine::others_alive(const Frame& object, const Thread& thread, std::strin
   if (program.key_dfa == none) return !claim || std::ranges::find(claims->others, true) != claims->others.end();
   const Dfa& dfa = program_->dfas[program.key_dfa];
   const bool whole = next == any_rest;
-  const auto any = [&](std::span<const uint32_t> words, uint32_t outputs) {
-    const uint64_t texts = whole ? words[thread.c] : dfa.words_through(words, thread.c, next);
+  const auto any = [&](std::span<const uint32_t> counts, uint32_t outputs) {
+    const uint64_t texts = whole ? counts[thread.c] : dfa.words_through(counts, thread.c, next);
     return texts >= unbounded || texts > names_taken(object, program, written, next, outputs);
   };
   if (!claim) return any(dfa.words, 0);
