@@ -217,7 +217,10 @@ def said(figures, unit):
     median, low, high, count = figures
     if unit == "GB":
         return f"{median / 1e9:.2f}"
-    return f"{median:.3g}" + (f" ({low:.3g}–{high:.3g})" if count > 1 and high > low else "")
+    def text(value):
+        return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+    return text(median) + (f" ({text(low)}–{text(high)})" if count > 1 and high > low else "")
 
 
 NAMES = {"prefill": "reads {} tokens at {}, tokens/s", "decode": "writes {} tokens at {}, tokens/s", "call": "a call with {} at {}, ms",

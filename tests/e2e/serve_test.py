@@ -360,6 +360,19 @@ class Answers(unittest.TestCase):
             self.refused(400, CHAT, ask, word)
 
 
+def raw_reply(port, data, wait_s):
+    """What comes back for these bytes until the server closes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=wait_s) as s:
+        s.sendall(data)
+        reply = b""
+        try:
+            while block := s.recv(65536):
+                reply += block
+        except ConnectionError:
+            pass
+        return reply
+
+
 class Doors(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -424,15 +437,7 @@ class Doors(unittest.TestCase):
             self.assertEqual(self.server.ask("GET", "/v1/models", key=None, headers={"Authorization": value.encode("latin-1")})[0], 401)
 
     def raw(self, data, wait_s=20):
-        with socket.create_connection(("127.0.0.1", self.server.port), timeout=wait_s) as s:
-            s.sendall(data)
-            reply = b""
-            try:
-                while block := s.recv(65536):
-                    reply += block
-            except ConnectionResetError:
-                pass
-            return reply
+        return raw_reply(self.server.port, data, wait_s)
 
     def test_advisory_21_headers_have_limits(self):
         host = f"Host: 127.0.0.1:{self.server.port}\r\n".encode()
@@ -532,15 +537,7 @@ class Tls(unittest.TestCase):
         self.assertEqual(self.ask(WHO, Origin=f"https://localhost:{self.server.port}")[0], 200)
 
     def test_plain_http_is_not_answered(self):
-        with socket.create_connection(("127.0.0.1", self.server.port), timeout=30) as s:
-            s.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            received = b""
-            try:
-                while block := s.recv(1000):
-                    received += block
-            except ConnectionError:
-                pass
-            self.assertNotIn(b"HTTP", received)
+        self.assertNotIn(b"HTTP", raw_reply(self.server.port, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", 30))
         self.assertEqual(self.ask(WHO)[0], 200)
 
     def refused(self, status, word, *options):
